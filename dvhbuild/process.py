@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one place that starts processes: each in a group of its own that ends with us, whatever happens."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from dvhbuild.errors import HostError
+from dvhbuild.steps import Reporter
+
+PR_SET_PDEATHSIG = 1
+GRACE = 3.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_KEPT = ("PATH", "HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "PIP_CERT", "http_proxy", "https_proxy", "no_proxy", "DEBIAN_FRONTEND")
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The small environment that every process gets: the same locale and terminal everywhere, plus `extra`."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **(extra or {})}
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> int:
+    """End `process` and its group: SIGTERM, after `grace` seconds SIGKILL; return its status."""
+    for sign, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            continue
+        if sign == signal.SIGTERM:
+            continue  # the leader is gone; SIGKILL whatever it left in the group
+    return process.wait()
+
+
+@contextmanager
+def running(
+    argv: Sequence[str | Path],
+    *,
+    reporter: Reporter,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.DEVNULL,
+    stderr: int | IO[bytes] | None = subprocess.STDOUT,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `argv` while the body of the `with` runs; on leaving it the whole process group is gone.
+
+    Raises HostError if the program does not exist.
+    """
+    words = tuple(str(word) for word in argv)
+    reporter.command(words, cwd)
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+            process_group=0,
+            preexec_fn=_die_with_parent,
+        )
+    except FileNotFoundError as error:
+        raise HostError(f"{words[0]}: not found", remedy="dvhbuild doctor --install") from error
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    reporter: Reporter,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Run `argv` to its end, its output appended to `log`.
+
+    Raises HostError, with the last line of output and the command to paste, if it fails or takes over `timeout` s.
+    """
+    line = shlex.join(str(word) for word in argv)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        out.write(f"$ {line}\n".encode())
+        out.flush()
+        with running(argv, reporter=reporter, cwd=cwd, env=env, stdin=stdin or subprocess.DEVNULL, stdout=out) as process:
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired as error:
+                raise HostError(f"{argv[0]}: not done after {timeout:.0f} s", log=log) from error
+    if status:
+        lines = [text for text in log.read_text(errors="replace").splitlines() if text.strip()]
+        where = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
+        raise HostError(f"{Path(str(argv[0])).name} failed ({status}): {lines[-1]}", remedy=f"by hand: {where}{line}", log=log)
+
+
+def output(
+    argv: Sequence[str | Path], *, reporter: Reporter, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Run `argv` and return what it prints, without the last newline; raises HostError if it fails."""
+    with running(argv, reporter=reporter, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate()
+    if process.returncode:
+        said = err.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise HostError(f"{argv[0]} failed ({process.returncode}): {said[-1]}", remedy=f"by hand: {shlex.join(map(str, argv))}")
+    return out.decode(errors="replace").rstrip("\n")

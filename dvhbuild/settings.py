@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where things are on this machine, read once from the environment and handed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from dvhbuild.errors import UserError
+from dvhbuild.steps import Reporter, Silent
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout that this package is part of: patches, configurations and guests lie beside it."""
+
+COMPONENTS = ("linux", "qemu", "bochs", "busybox")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`own` maps a component to the git tree or tarball that the user named for it (DVHBUILD_LINUX and so on)."""
+
+    root: Path
+    cache: Path
+    downloads: Path | None = None
+    own: Mapping[str, Path] = field(default_factory=dict)
+    reporter: Reporter = field(default_factory=Silent)
+
+    @classmethod
+    def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read DVHBUILD_CACHE, DVHBUILD_DOWNLOADS and DVHBUILD_LINUX, _QEMU, _BOCHS, _BUSYBOX."""
+        cache = Path(environ.get("DVHBUILD_CACHE") or platformdirs.user_cache_dir("dvhbuild", appauthor=False))
+        own = {name: _existing(f"DVHBUILD_{name.upper()}", environ) for name in COMPONENTS}
+        return cls(
+            root=ROOT,
+            cache=cache.expanduser().absolute(),
+            downloads=_existing("DVHBUILD_DOWNLOADS", environ),
+            own={name: path for name, path in own.items() if path},
+            reporter=reporter,
+        )
+
+    @property
+    def logs(self) -> Path:
+        return self.cache / "logs"
+
+
+def _existing(variable: str, environ: Mapping[str, str]) -> Path | None:
+    value = environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not path.exists():
+        raise UserError(f"{variable}={value}: no such file or directory", remedy=f"unset {variable}, or name what exists")
+    return path
