@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the machines boot and read: the initrd of every level, the disk of files for guests, L0's boot CD."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvhbuild.errors import HostError
+from dvhbuild.process import run
+from dvhbuild.recipes.common import recipe_digest
+from dvhbuild.settings import Settings
+from dvhbuild.steps import step
+from dvhbuild.store import Entry, digest_files
+
+ISOLINUX = (Path("/usr/lib/ISOLINUX/isolinux.bin"), Path("/usr/lib/syslinux/modules/bios/ldlinux.c32"))
+DIRECTORIES = ("bin", "dev", "dvh", "etc", "proc", "root", "run", "sys", "tmp")
+SPARE = 8 << 20
+"""Bytes of the files' disk beyond what its files take: ext4's own structures."""
+
+
+def _log(settings: Settings, name: str) -> Path:
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    log = settings.logs / f"build-{name}.log"
+    log.write_bytes(b"")
+    return log
+
+
+@dataclass(frozen=True)
+class InitrdRecipe:
+    """One initrd for every level, not compressed: an emulated CPU copies faster than it unpacks.
+
+    /init is the agent; /bin holds busybox under each of its names, and our tools.
+    """
+
+    busybox: Entry
+    guest: Entry
+    name: str = "initrd"
+
+    def inputs(self) -> Mapping[str, str]:
+        return {"busybox": self.busybox.digest, "guest": self.guest.digest, "recipe": recipe_digest(__file__)}
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/initrd.cpio."""
+        tree = out / "tree"
+        for name in DIRECTORIES:
+            (tree / name).mkdir(parents=True)
+        shutil.copy(self.busybox.path / "busybox", tree / "bin")
+        for applet in (self.busybox.path / "applets").read_text().split():
+            if applet != "busybox":
+                (tree / "bin" / applet).symlink_to("busybox")
+        for tool in sorted((self.guest.path / "bin").iterdir()):
+            if tool.name != "probe":
+                shutil.copy(tool, tree / "bin")
+        (tree / "init").symlink_to("bin/agent")
+        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        names = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*"))
+        for name in names:
+            os.utime(tree / name, (0, 0), follow_symlinks=False)
+        (out / "names").write_text("".join(f"{name}\n" for name in names))
+        archive = ["cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--owner=0:0", "-F", out / "initrd.cpio"]
+        with (out / "names").open("rb") as listing:
+            run(archive, reporter=settings.reporter, log=_log(settings, "initrd"), cwd=tree, stdin=listing)
+        shutil.rmtree(tree)
+        (out / "names").unlink()
+
+
+@dataclass(frozen=True)
+class FilesRecipe:
+    """A read-only ext4 disk, /dvh at every level: the kernel, initrd, QEMU and firmware, probe."""
+
+    kernel: Entry
+    initrd: Entry
+    qemu: Entry
+    guest: Entry
+    name: str = "files"
+
+    def inputs(self) -> Mapping[str, str]:
+        parts = (self.kernel, self.initrd, self.qemu, self.guest)
+        return {**{part.name: part.digest for part in parts}, "recipe": recipe_digest(__file__)}
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/files.img."""
+        tree = out / "tree"
+        tree.mkdir()
+        shutil.copy(self.kernel.path / "bzImage", tree)
+        shutil.copy(self.initrd.path / "initrd.cpio", tree)
+        shutil.copy(self.qemu.path / "qemu-system-x86_64", tree)
+        shutil.copytree(self.qemu.path / "firmware", tree / "firmware")
+        shutil.copy(self.guest.path / "bin/probe", tree)
+        size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+        blocks = (size * 11 // 10 + SPARE) // 4096
+        argv = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-m", "0", "-d", tree]
+        log = _log(settings, "files")
+        with step(settings.reporter, "make the guests' disk", log):
+            run([*argv, out / "files.img", str(blocks)], reporter=settings.reporter, log=log)
+        shutil.rmtree(tree)
+
+
+@dataclass(frozen=True)
+class CdRecipe:
+    """L0's boot CD: isolinux, the kernel, the initrd and L0's kernel parameters."""
+
+    kernel: Entry
+    initrd: Entry
+    append: str
+    name: str = "cd"
+
+    def inputs(self) -> Mapping[str, str]:
+        for path in ISOLINUX:
+            if not path.is_file():
+                raise HostError(f"{path}: isolinux is not installed", remedy="dvhbuild doctor --install")
+        return {
+            "linux": self.kernel.digest,
+            "initrd": self.initrd.digest,
+            "append": self.append,
+            "isolinux": digest_files(*ISOLINUX),
+            "recipe": recipe_digest(__file__),
+        }
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/l0.iso."""
+        tree = out / "tree"
+        tree.mkdir()
+        for path in (*ISOLINUX, self.kernel.path / "bzImage", self.initrd.path / "initrd.cpio"):
+            shutil.copy(path, tree)
+        config = f"default l0\nprompt 0\nlabel l0\n kernel bzImage\n initrd initrd.cpio\n append {self.append}\n"
+        (tree / "isolinux.cfg").write_text(config)
+        boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
+        argv = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out / "l0.iso", *boot, tree]
+        run(argv, reporter=settings.reporter, log=_log(settings, "cd"))
+        shutil.rmtree(tree)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How each component is built: a recipe names all its inputs, and fills a directory of the store."""
+
+from dvhbuild.recipes.bochs import BochsRecipe
+from dvhbuild.recipes.busybox import BusyboxRecipe
+from dvhbuild.recipes.guest import GuestRecipe
+from dvhbuild.recipes.kernel import KernelRecipe
+from dvhbuild.recipes.qemu import QemuRecipe
+
+__all__ = ["BochsRecipe", "BusyboxRecipe", "GuestRecipe", "KernelRecipe", "QemuRecipe"]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The model of a stack: what runs at each level. Stacks are files in `qemu-configs/stacks`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dvhbuild.errors import UserError
+from dvhbuild.settings import ROOT
+
+DIRECTORY = ROOT / "qemu-configs" / "stacks"
+MAX_MEMORY = 2048
+"""MiB of memory that the emulated machine can have at most (Bochs)."""
+
+
+class Level(BaseModel):
+    """One level: `memory` in MiB; `append` goes to its kernel; `qemu` holds further options of the QEMU it runs in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: int = Field(ge=1, le=8)
+    memory: int = Field(ge=64, le=MAX_MEMORY)
+    append: str = ""
+    qemu: tuple[str, ...] = ()
+
+
+class Stack(BaseModel):
+    """`levels[0]` is the machine itself, each further one a guest of the one before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    levels: tuple[Level, ...] = Field(min_length=1)
+
+
+def load_stack(name: str, directory: Path = DIRECTORY) -> Stack:
+    """Read the stack `name`; raises UserError, with file and key, if it is not there or not right."""
+    path = directory / f"{name}.toml"
+    try:
+        return Stack(name=name, **tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in directory.glob("*.toml"))) or "none"
+        raise UserError(f"{path}: no such stack", remedy=f"there are: {known}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {where}: {first['msg']}") from error
+    except TypeError as error:
+        raise UserError(f"{path}: a stack's name is its file's name, not a key in it") from error
