@@ -86,7 +86,9 @@ def examine(settings: Settings, needs: Sequence[Need] = NEEDS) -> tuple[Finding,
     return tuple(found)
 
 
-def install(settings: Settings, needs: Sequence[Need] = NEEDS, find: Callable[[str], str | None] = shutil.which) -> None:
+def install(
+    settings: Settings, needs: Sequence[Need] = NEEDS, find: Callable[[str], str | None] = shutil.which
+) -> None:
     """Install the packages of the needs that are not met, through apt; raises HostError if that cannot be."""
     packages = [need.package for need in needs if not need.met()]
     if not packages:

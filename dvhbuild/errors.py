@@ -49,7 +49,13 @@ class GuestError(DvhError, RuntimeError):
     status = 4
 
     def __init__(
-        self, message: str, *, level: int, tail: tuple[str, ...] = (), remedy: str | None = None, log: Path | None = None
+        self,
+        message: str,
+        *,
+        level: int,
+        tail: tuple[str, ...] = (),
+        remedy: str | None = None,
+        log: Path | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy, log=log)
         self.level = level

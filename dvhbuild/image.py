@@ -61,9 +61,15 @@ class InitrdRecipe:
         for name in names:
             os.utime(tree / name, (0, 0), follow_symlinks=False)
         (out / "names").write_text("".join(f"{name}\n" for name in names))
-        archive = ["cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--owner=0:0", "-F", out / "initrd.cpio"]
+        archive = ["cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--owner=0:0"]
         with (out / "names").open("rb") as listing:
-            run(archive, reporter=settings.reporter, log=_log(settings, "initrd"), cwd=tree, stdin=listing)
+            run(
+                [*archive, "-F", out / "initrd.cpio"],
+                reporter=settings.reporter,
+                log=_log(settings, "initrd"),
+                cwd=tree,
+                stdin=listing,
+            )
         shutil.rmtree(tree)
         (out / "names").unlink()
 
@@ -93,7 +99,20 @@ class FilesRecipe:
         shutil.copy(self.guest.path / "bin/probe", tree)
         size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
         blocks = (size * 11 // 10 + SPARE) // 4096
-        argv = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-m", "0", "-d", tree]
+        argv: list[str | Path] = [
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-O",
+            "^has_journal",
+            "-m",
+            "0",
+            "-d",
+            tree,
+        ]
         log = _log(settings, "files")
         with step(settings.reporter, "make the guests' disk", log):
             run([*argv, out / "files.img", str(blocks)], reporter=settings.reporter, log=log)
@@ -130,6 +149,6 @@ class CdRecipe:
         config = f"default l0\nprompt 0\nlabel l0\n kernel bzImage\n initrd initrd.cpio\n append {self.append}\n"
         (tree / "isolinux.cfg").write_text(config)
         boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
-        argv = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out / "l0.iso", *boot, tree]
+        argv: list[str | Path] = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out / "l0.iso", *boot, tree]
         run(argv, reporter=settings.reporter, log=_log(settings, "cd"))
         shutil.rmtree(tree)

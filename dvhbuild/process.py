@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +16,15 @@ from typing import IO
 from dvhbuild.errors import HostError
 from dvhbuild.steps import Reporter
 
-PR_SET_PDEATHSIG = 1
+Argv = Sequence[str | Path]
+
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_KEPT = ("PATH", "HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "PIP_CERT", "http_proxy", "https_proxy", "no_proxy", "DEBIAN_FRONTEND")
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+"""PR_SET_PDEATHSIG by util-linux's setpriv: a preexec_fn of our own may deadlock, as a thread reads the consoles."""
 
-
-def _die_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+_KEPT = ("PATH", "HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -52,7 +51,7 @@ def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> int:
 
 @contextmanager
 def running(
-    argv: Sequence[str | Path],
+    argv: Argv,
     *,
     reporter: Reporter,
     cwd: Path | None = None,
@@ -68,20 +67,18 @@ def running(
     """
     words = tuple(str(word) for word in argv)
     reporter.command(words, cwd)
-    try:
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env=environment(env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=tuple(pass_fds),
-            process_group=0,
-            preexec_fn=_die_with_parent,
-        )
-    except FileNotFoundError as error:
-        raise HostError(f"{words[0]}: not found", remedy="dvhbuild doctor --install") from error
+    if shutil.which(words[0]) is None:
+        raise HostError(f"{words[0]}: not found", remedy="dvhbuild doctor --install")
+    process = subprocess.Popen(
+        (*_DIE_WITH_US, *words),
+        cwd=cwd,
+        env=environment(env),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=tuple(pass_fds),
+        process_group=0,
+    )
     try:
         yield process
     finally:
@@ -89,7 +86,7 @@ def running(
 
 
 def run(
-    argv: Sequence[str | Path],
+    argv: Argv,
     *,
     reporter: Reporter,
     log: Path,
@@ -107,7 +104,8 @@ def run(
     with log.open("ab") as out:
         out.write(f"$ {line}\n".encode())
         out.flush()
-        with running(argv, reporter=reporter, cwd=cwd, env=env, stdin=stdin or subprocess.DEVNULL, stdout=out) as process:
+        source = stdin or subprocess.DEVNULL
+        with running(argv, reporter=reporter, cwd=cwd, env=env, stdin=source, stdout=out) as process:
             try:
                 status = process.wait(timeout)
             except subprocess.TimeoutExpired as error:
@@ -115,16 +113,16 @@ def run(
     if status:
         lines = [text for text in log.read_text(errors="replace").splitlines() if text.strip()]
         where = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
-        raise HostError(f"{Path(str(argv[0])).name} failed ({status}): {lines[-1]}", remedy=f"by hand: {where}{line}", log=log)
+        said = f"{Path(argv[0]).name} failed ({status}): {lines[-1]}"
+        raise HostError(said, remedy=f"by hand: {where}{line}", log=log)
 
 
-def output(
-    argv: Sequence[str | Path], *, reporter: Reporter, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> str:
+def output(argv: Argv, *, reporter: Reporter, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """Run `argv` and return what it prints, without the last newline; raises HostError if it fails."""
     with running(argv, reporter=reporter, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         out, err = process.communicate()
     if process.returncode:
         said = err.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise HostError(f"{argv[0]} failed ({process.returncode}): {said[-1]}", remedy=f"by hand: {shlex.join(map(str, argv))}")
+        line = shlex.join(map(str, argv))
+        raise HostError(f"{argv[0]} failed ({process.returncode}): {said[-1]}", remedy=f"by hand: {line}")
     return out.decode(errors="replace").rstrip("\n")

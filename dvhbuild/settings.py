@@ -53,5 +53,7 @@ def _existing(variable: str, environ: Mapping[str, str]) -> Path | None:
         return None
     path = Path(value).expanduser().absolute()
     if not path.exists():
-        raise UserError(f"{variable}={value}: no such file or directory", remedy=f"unset {variable}, or name what exists")
+        raise UserError(
+            f"{variable}={value}: no such file or directory", remedy=f"unset {variable}, or name what exists"
+        )
     return path

@@ -128,7 +128,8 @@ class Store:
 
     def prune(self, prefix: str, *, max_days: float, max_bytes: int) -> tuple[Entry, ...]:
         """Remove results whose name starts with `prefix` and that were last used over `max_days` ago, then the oldest
-        until the rest take at most `max_bytes`; returns what was removed."""
+        until the rest take at most `max_bytes`; returns what was removed.
+        """
         newest_first = sorted(
             (entry for entry in self.entries() if entry.name.startswith(prefix)),
             key=lambda entry: entry.path.stat().st_mtime,

@@ -57,15 +57,17 @@ class BochsRecipe:
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bochs, `out`/bios.bin and `out`/vgabios.bin."""
         with work_area("bochs", self.source, settings) as work:
-            env = {**ccache_environment(settings), "CC": "ccache gcc", "CXX": "ccache g++", "CFLAGS": FLAGS, "CXXFLAGS": FLAGS}
+            compilers = {"CC": "ccache gcc", "CXX": "ccache g++", "CFLAGS": FLAGS, "CXXFLAGS": FLAGS}
+            env = {**ccache_environment(settings), **compilers}
             # The makefiles miss dependencies on headers: always from clean, ccache makes that cheap.
             shutil.rmtree(work.build)
             work.build.mkdir()
             with step(settings.reporter, "configure Bochs", work.log):
-                argv = [work.tree / "configure", *CONFIGURE]
+                argv: list[str | Path] = [work.tree / "configure", *CONFIGURE]
                 run(argv, reporter=settings.reporter, log=work.log, cwd=work.build, env=env)
             with step(settings.reporter, "build Bochs", work.log):
                 run(["make", jobs()], reporter=settings.reporter, log=work.log, cwd=work.build, env=env)
-            run(["strip", "-o", out / "bochs", work.build / "bochs"], reporter=settings.reporter, log=work.log)
+            strip: list[str | Path] = ["strip", "-o", out / "bochs", work.build / "bochs"]
+            run(strip, reporter=settings.reporter, log=work.log)
         for path, name in zip(BIOS, ("bios.bin", "vgabios.bin"), strict=True):
             shutil.copy(path, out / name)

@@ -29,7 +29,15 @@ class BusyboxRecipe:
         """Make `out`/busybox and `out`/applets, a list of its names."""
         with work_area("busybox", self.source, settings) as work:
             env = ccache_environment(settings)
-            make = ["make", "-s", "-C", work.tree, f"O={work.build}", "CC=ccache gcc", "HOSTCC=ccache gcc"]
+            make: list[str | Path] = [
+                "make",
+                "-s",
+                "-C",
+                work.tree,
+                f"O={work.build}",
+                "CC=ccache gcc",
+                "HOSTCC=ccache gcc",
+            ]
             with step(settings.reporter, "build busybox", work.log):
                 run([*make, "defconfig"], reporter=settings.reporter, log=work.log, env=env)
                 config = work.build / ".config"

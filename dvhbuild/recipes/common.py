@@ -38,7 +38,7 @@ def jobs() -> str:
 
 
 def ccache_environment(settings: Settings) -> dict[str, str]:
-    """ccache below our own cache, with paths relative to it, so that a move of the cache keeps its hits."""
+    """Run ccache below our own cache, with paths relative to it, so that a move of the cache keeps its hits."""
     return {
         "CCACHE_DIR": str(settings.cache / "ccache"),
         "CCACHE_BASEDIR": str(settings.cache),

@@ -34,7 +34,15 @@ class GuestRecipe:
         build = out / "build"
         meson = [sys.executable, "-m", "mesonbuild.mesonmain"]
         with step(settings.reporter, "build what runs in guests", log):
-            setup = [*meson, "setup", "--prefix=/", "--bindir=bin", "--buildtype=release", build, self.source]
+            setup: list[str | Path] = [
+                *meson,
+                "setup",
+                "--prefix=/",
+                "--bindir=bin",
+                "--buildtype=release",
+                build,
+                self.source,
+            ]
             run(setup, reporter=settings.reporter, log=log)
             run([*meson, "install", "-C", build, "--destdir", out], reporter=settings.reporter, log=log)
         shutil.rmtree(build)

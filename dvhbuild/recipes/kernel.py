@@ -82,5 +82,14 @@ class KernelRecipe:
         check_config(texts, config.read_text())
 
     def _make(self, work: Work, settings: Settings, *words: str) -> None:
-        argv = ["make", "-s", "-C", work.tree, f"O={work.build}", "CC=ccache gcc", "HOSTCC=ccache gcc", *words]
+        argv: list[str | Path] = [
+            "make",
+            "-s",
+            "-C",
+            work.tree,
+            f"O={work.build}",
+            "CC=ccache gcc",
+            "HOSTCC=ccache gcc",
+            *words,
+        ]
         run(argv, reporter=settings.reporter, log=work.log, env={**ccache_environment(settings), **_REPRODUCIBLE})

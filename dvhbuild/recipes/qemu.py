@@ -59,9 +59,10 @@ class QemuRecipe:
             env = ccache_environment(settings)
             shutil.copy(self.devices, work.tree / "configs/devices/x86_64-softmmu/dvh.mak")
             lines = (line.partition("#")[0].strip() for line in self.options.read_text().splitlines())
-            configure = [work.tree / "configure", f"--python={sys.executable}", "--cc=ccache gcc", "--host-cc=ccache gcc"]
+            compilers = ["--cc=ccache gcc", "--host-cc=ccache gcc"]
             with step(settings.reporter, "configure QEMU", work.log):
-                argv = [*configure, "--with-devices-x86_64=dvh", *(line for line in lines if line)]
+                argv: list[str | Path] = [work.tree / "configure", f"--python={sys.executable}", *compilers]
+                argv += ["--with-devices-x86_64=dvh", *(line for line in lines if line)]
                 run(argv, reporter=settings.reporter, log=work.log, cwd=work.build, env=env)
             with step(settings.reporter, "build QEMU", work.log):
                 argv = ["ninja", jobs(), "qemu-system-x86_64"]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From bases to results: which series goes on which base, and which recipe makes what, all of it lazily."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dvhbuild.bases import Source, load_bases, obtain
+from dvhbuild.errors import UserError
+from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe
+from dvhbuild.recipes import BochsRecipe, BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe
+from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
+from dvhbuild.settings import Settings
+from dvhbuild.stack import Stack
+from dvhbuild.store import Entry, Recipe, Store
+
+COMPONENTS = ("linux", "qemu", "bochs", "busybox", "guest")
+SERIES = {"linux": "linux/6.12", "qemu": "qemu/10.0", "bochs": "bochs/3.0"}
+"""Which directory below `patches` belongs to a base; busybox has none."""
+
+FRAGMENTS = ("common", "hypervisor", "guest")
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """All that a stack of levels starts from."""
+
+    bochs: Entry
+    linux: Entry
+    qemu: Entry
+    guest: Entry
+    initrd: Entry
+    files: Entry
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Looks things up and builds them as they are asked for; what was built before costs milliseconds."""
+
+    settings: Settings
+    _sources: dict[str, Source] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _applied: dict[str, Applied] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.settings)
+
+    def source(self, name: str, *, refresh: bool = False) -> Source:
+        """The source of base `name`: from the user, a folder of downloads, upstream or Debian."""
+        if refresh or name not in self._sources:
+            self._sources[name] = obtain(load_bases()[name], self.settings, refresh=refresh)
+        return self._sources[name]
+
+    def imported(self, name: str) -> Imported:
+        return import_base(self.source(name), self.settings)
+
+    def series(self, name: str) -> Series:
+        """The series on base `name`; raises UserError if there is none."""
+        if name not in SERIES:
+            raise UserError(f"{name}: no series", remedy=f"one of: {', '.join(SERIES)}")
+        return load_series(self.settings.root / "patches" / SERIES[name])
+
+    def applied(self, name: str) -> Applied:
+        """Base `name` with its series on top."""
+        if name not in self._applied:
+            imported = self.imported(name)
+            if name in SERIES:
+                self._applied[name] = apply(imported, self.series(name), self.settings)
+            else:
+                self._applied[name] = Applied(imported.repo, imported.commit, imported.commit, imported.tree, ())
+        return self._applied[name]
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of component `name`; raises UserError if there is no such component."""
+        root = self.settings.root
+        if name == "linux":
+            fragments = tuple(root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS)
+            return KernelRecipe(self.applied(name), fragments)
+        if name == "qemu":
+            configs = root / "qemu-configs"
+            return QemuRecipe(self.applied(name), configs / "devices.mak", configs / "configure.options")
+        if name == "bochs":
+            return BochsRecipe(self.applied(name))
+        if name == "busybox":
+            return BusyboxRecipe(self.applied(name))
+        if name == "guest":
+            return GuestRecipe(root / "guest")
+        raise UserError(f"{name}: no such component", remedy=f"one of: {', '.join(COMPONENTS)}")
+
+    def entry(self, name: str, *, anew: bool = False) -> Entry:
+        return self.store.obtain(self.recipe(name), anew=anew)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Everything, built if need be."""
+        linux, qemu, bochs, busybox, guest = (self.entry(name) for name in COMPONENTS)
+        initrd = self.store.obtain(InitrdRecipe(busybox, guest))
+        files = self.store.obtain(FilesRecipe(linux, initrd, qemu, guest))
+        return Artifacts(bochs, linux, qemu, guest, initrd, files)
+
+    def cd(self, stack: Stack, append: str) -> Entry:
+        """L0's boot CD for `stack`; `append` is what the machine adds to the stack's own kernel parameters."""
+        recipe = CdRecipe(self.artifacts.linux, self.artifacts.initrd, f"{append} {stack.levels[0].append}".strip())
+        return self.store.obtain(recipe)
