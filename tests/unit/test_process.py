@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Processes: none outlives us, each failure names a line to paste."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dvhbuild.errors import HostError
+from dvhbuild.process import output, run, running
+from dvhbuild.steps import Silent
+
+QUIET = Silent()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int, seconds: float = 3) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and alive(pid):
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_output_and_its_failure():
+    assert output(["echo", "hello"], reporter=QUIET) == "hello"
+    with pytest.raises(HostError, match=r"sh failed \(3\): oh no") as caught:
+        output(["sh", "-c", "echo oh no >&2; exit 3"], reporter=QUIET)
+    assert "sh -c 'echo oh no" in caught.value.remedy
+
+
+def test_run_logs_and_names_the_last_line(tmp_path):
+    log = tmp_path / "log"
+    run(["echo", "fine"], reporter=QUIET, log=log)
+    assert log.read_text() == "$ echo fine\nfine\n"
+    with pytest.raises(HostError, match=r"sh failed \(1\): bad") as caught:
+        run(["sh", "-c", "echo bad; exit 1"], reporter=QUIET, log=log, cwd=tmp_path)
+    assert caught.value.log == log
+    assert f"cd {tmp_path} && sh -c" in caught.value.remedy
+
+
+def test_run_has_a_limit(tmp_path):
+    begin = time.monotonic()
+    with pytest.raises(HostError, match="not done after 0 s"):
+        run(["sleep", "60"], reporter=QUIET, log=tmp_path / "log", timeout=0.2)
+    assert time.monotonic() - begin < 10
+
+
+def test_a_missing_program_is_named():
+    with pytest.raises(HostError, match="no-such-program: not found") as caught:
+        output(["no-such-program"], reporter=QUIET)
+    assert caught.value.remedy == "dvhbuild doctor --install"
+
+
+def test_the_whole_group_ends_with_the_block(tmp_path):
+    script = "trap '' TERM; sleep 60 & echo $! > child; wait"
+    with running(["sh", "-c", script], reporter=QUIET, cwd=tmp_path) as process:
+        child = tmp_path / "child"
+        while not (child.exists() and child.read_text()):
+            time.sleep(0.02)
+        pid = int(child.read_text())
+        assert alive(pid)
+    assert process.poll() is not None
+    assert gone(pid)
+
+
+def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path):
+    ours = (
+        "import time; from dvhbuild.process import running; from dvhbuild.steps import Silent\n"
+        "with running(['sleep', '60'], reporter=Silent()) as p: print(p.pid, flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", ours], stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    time.sleep(0.2)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert gone(pid)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The build cache: made once, whole or not at all, and able to say why it must build."""
+
+import errno
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dvhbuild.errors import HostError
+from dvhbuild.settings import Settings
+from dvhbuild.store import Store, digest_files
+
+
+@dataclass
+class Toy:
+    """A recipe that writes its input to a file, and counts."""
+
+    text: str = "a"
+    name: str = "toy"
+    fails: BaseException | None = None
+    seconds: float = 0
+    built: list[str] = field(default_factory=list)
+
+    def inputs(self):
+        return {"text": self.text, "compiler": "cc 1"}
+
+    def build(self, out: Path, settings: Settings) -> None:
+        self.built.append(self.text)
+        (out / "file").write_text(self.text)
+        time.sleep(self.seconds)
+        if self.fails:
+            raise self.fails
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(Settings(root=tmp_path, cache=tmp_path / "cache"))
+
+
+def test_same_inputs_are_built_once(store):
+    toy = Toy()
+    first, second = store.obtain(toy), store.obtain(toy)
+    assert first == second
+    assert toy.built == ["a"]
+    assert (first.path / "file").read_text() == "a"
+
+
+def test_other_inputs_are_built(store):
+    assert store.obtain(Toy("a")).path != store.obtain(Toy("b")).path
+
+
+def test_anew_builds_again(store):
+    toy = Toy()
+    store.obtain(toy)
+    store.obtain(toy, anew=True)
+    assert toy.built == ["a", "a"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
+def test_a_build_that_ends_early_leaves_nothing(store, error):
+    with pytest.raises(type(error)):
+        store.obtain(Toy(fails=error))
+    assert list(store.root.iterdir()) == []
+    assert store.find(Toy()) is None
+
+
+def test_a_full_disk_is_named_with_a_remedy(store):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/file")
+    with pytest.raises(HostError, match="/somewhere/file: No space left on device") as caught:
+        store.obtain(Toy(fails=full))
+    assert "DVHBUILD_CACHE" in caught.value.remedy
+    assert list(store.root.iterdir()) == []
+
+
+def test_concurrent_runs_build_once(store):
+    toy = Toy(seconds=0.3)
+    threads = [threading.Thread(target=store.obtain, args=(toy,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert toy.built == ["a"]
+
+
+def test_explain_names_the_input_that_changed(store):
+    assert store.explain(Toy("a")) == ("never built before",)
+    store.obtain(Toy("a"))
+    assert store.explain(Toy("a")) == ()
+    assert store.explain(Toy("b")) == ("text: a -> b",)
+
+
+def test_prune_removes_old_and_large_but_not_others(store):
+    for text in "abc":
+        entry = store.obtain(Toy(text, name="state"))
+        (entry.path / "memory").write_bytes(bytes(1 << 20))
+        os.utime(entry.path, (time.time() - ord("d") + ord(text),) * 2)
+    old = store.obtain(Toy("old", name="state"))
+    os.utime(old.path, (time.time() - 9 * 86400,) * 2)
+    other = store.obtain(Toy("x", name="toy"))
+    removed = store.prune("state", max_days=7, max_bytes=5 << 19)
+    assert {entry.inputs["text"] for entry in removed} == {"old", "a"}
+    assert other.path.exists()
+
+
+def test_digest_of_files_sees_names_and_contents(tmp_path):
+    one, two = tmp_path / "d" / "one", tmp_path / "d" / "two"
+    one.parent.mkdir()
+    one.write_text("x")
+    before = digest_files(one.parent)
+    one.rename(two)
+    renamed = digest_files(two.parent)
+    two.write_text("y")
+    assert len({before, renamed, digest_files(two.parent)}) == 3
