@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: options in, stages called, errors turned into one line and an exit status."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from dvhbuild import doctor as doctoring
+from dvhbuild import series as patches
+from dvhbuild.bases import load_bases
+from dvhbuild.build import COMPONENTS, SERIES, Builder
+from dvhbuild.errors import DvhError, HostError
+from dvhbuild.settings import Settings
+from dvhbuild.terminal import TerminalReporter, explain
+
+pass_settings = click.make_pass_decorator(Settings)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+base_argument = click.argument("base", type=click.Choice(list(SERIES)))
+
+_EXAMPLES = """
+\b
+Examples:
+  dvhbuild doctor --install     install what this machine lacks
+  dvhbuild verify               boot L0, L1 and L2; a table of what each operation costs
+  dvhbuild boot --levels 2      a shell in the nested guest
+  dvhbuild series checkout bochs ~/bochs    a tree to edit; `series export` writes the patches back
+
+\b
+Shell completion: eval "$(_DVHBUILD_COMPLETE=bash_source dvhbuild)"
+"""
+
+
+@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """Direct Virtual Hardware: build it, boot nested guests on it, and prove what it does."""
+    reporter = TerminalReporter(Console(stderr=True), verbose=verbose)
+    context.call_on_close(reporter.close)
+    context.obj = Settings.from_environment(reporter)
+
+
+@cli.command()
+@click.option("--install", is_flag=True, help="Install what is missing, through apt.")
+@as_json
+@pass_settings
+def doctor(settings: Settings, install: bool, as_json: bool) -> None:
+    """Look for what this machine lacks."""
+    if install:
+        doctoring.install(settings)
+    findings = doctoring.examine(settings)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{'ok     ' if finding.well else 'MISSING'} {finding.what}")
+    bad = [finding for finding in findings if not finding.well]
+    if bad:
+        raise HostError(f"{bad[0].what}: not well", remedy="dvhbuild doctor --install, or: " + bad[0].remedy)
+
+
+@cli.command()
+@click.option("--refresh", is_flag=True, help="Look for newer point releases.")
+@as_json
+@pass_settings
+def sources(settings: Settings, refresh: bool, as_json: bool) -> None:
+    """Get the sources that everything is built from, and show what they are."""
+    builder = Builder(settings)
+    found = [builder.source(name, refresh=refresh) for name in load_bases()]
+    if as_json:
+        _print_json([{**asdict(source), "path": str(source.path)} for source in found])
+        return
+    for source in found:
+        click.echo(f"{source.name:8} {source.version:12} {source.origin}\n{'':8} {source.path}")
+
+
+@cli.group()
+def series() -> None:
+    """Patches as commits, and commits as patches."""
+
+
+@series.command("status")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
+@as_json
+@pass_settings
+def series_status(settings: Settings, directory: Path | None, as_json: bool) -> None:
+    """Show what each series applies to; with DIRECTORY, how that checkout differs from its series."""
+    builder = Builder(settings)
+    if directory is not None:
+        _print_json(asdict(patches.status(directory, settings)))
+        return
+    rows = []
+    for name in SERIES:
+        loaded = builder.series(name)
+        rows.append({"base": name, "applies_to": loaded.applies_to, "patches": list(loaded.names)})
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        click.echo(f"{row['base']} {row['applies_to']}: {len(row['patches'])} patches")
+        for patch in row["patches"]:
+            click.echo(f"  {patch}")
+
+
+@series.command("apply")
+@click.argument("bases", type=click.Choice(list(SERIES)), nargs=-1)
+@pass_settings
+def series_apply(settings: Settings, bases: tuple[str, ...]) -> None:
+    """Apply the series of BASES (all) to their bases, as commits in dvhbuild's own repositories."""
+    builder = Builder(settings)
+    for name in bases or SERIES:
+        applied = builder.applied(name)
+        click.echo(f"{name} {builder.source(name).version}: {len(applied.patches)} patches, commit {applied.commit}")
+
+
+@series.command("checkout")
+@base_argument
+@click.argument("directory", type=click.Path(path_type=Path))
+@pass_settings
+def series_checkout(settings: Settings, base: str, directory: Path) -> None:
+    """Make DIRECTORY a git worktree of BASE with its series applied, to edit and commit in."""
+    patches.checkout(Builder(settings).applied(base), directory.absolute(), settings)
+    click.echo(f"{directory}: {base} with its series on branch dvh; then: dvhbuild series export {base} {directory}")
+
+
+@series.command("export")
+@base_argument
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@pass_settings
+def series_export(settings: Settings, base: str, directory: Path) -> None:
+    """Write the commits of the worktree DIRECTORY back as the series of BASE."""
+    changed = patches.export(directory.absolute(), settings.root / "patches" / SERIES[base], settings)
+    for path in changed:
+        click.echo(path)
+    if not changed:
+        click.echo("nothing changed")
+
+
+@cli.command()
+@click.argument("components", metavar="[COMPONENT...]", type=click.Choice(COMPONENTS), nargs=-1)
+@click.option("--explain", "explain_only", is_flag=True, help="Only say why something would be rebuilt.")
+@as_json
+@pass_settings
+def build(settings: Settings, components: tuple[str, ...], explain_only: bool, as_json: bool) -> None:
+    """Build COMPONENTS (linux, qemu, bochs, busybox, guest; all), or take them from the cache."""
+    builder = Builder(settings)
+    rows: list[dict[str, Any]] = []
+    for name in components or COMPONENTS:
+        if explain_only:
+            rows.append({"component": name, "rebuilt_because": builder.store.explain(builder.recipe(name))})
+        else:
+            entry = builder.entry(name)
+            rows.append({"component": name, "digest": entry.digest, "path": str(entry.path)})
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        if explain_only:
+            click.echo(f"{row['component']}: {'; '.join(row['rebuilt_because']) or 'in the cache'}")
+        else:
+            click.echo(f"{row['component']}: {row['path']}")
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Remove downloads and git repositories as well.")
+@pass_settings
+def clean(settings: Settings, everything: bool) -> None:
+    """Remove what was built: results, saved states, build trees, logs, ccache."""
+    names = ("store", "work", "logs", "runs", "ccache") + (("downloads", "git", "apt") if everything else ())
+    for path in (settings.cache / name for name in names):
+        if path.exists():
+            shutil.rmtree(path)
+            click.echo(f"removed {path}")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def main() -> None:
+    """Run the command line; exit with the status that the error names (see `errors`), 130 when interrupted."""
+    console = Console(stderr=True)
+    again = shlex.join(["dvhbuild", *sys.argv[1:]])
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        console.print("dvhbuild: interrupted")
+        sys.exit(130)
+    except DvhError as error:
+        explain(error, console, again)
+        sys.exit(error.status)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a person reads: one line for a failure, with its remedy, log and the line that repeats it."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dvhbuild.errors import GuestError, UserError
+from dvhbuild.steps import step
+from dvhbuild.terminal import TerminalReporter, explain
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_steps_are_plain_lines_when_nobody_watches(console):
+    reporter = TerminalReporter(console)
+    with step(reporter, "build [x]", Path("/log")):
+        pass
+    with pytest.raises(ValueError), step(reporter, "break"):
+        raise ValueError
+    assert console.file.getvalue().splitlines() == [
+        "build [x] ...  (/log)",
+        "build [x]: 0.0 s",
+        "break ...",
+        "break: failed after 0.0 s",
+    ]
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_commands_are_shown_when_asked_for(console, verbose):
+    TerminalReporter(console, verbose=verbose).command(("make", "-C", "a b"), Path("/d"))
+    assert console.file.getvalue() == ("+ cd /d && make -C 'a b'\n" if verbose else "")
+
+
+def test_a_failure_is_explained(console):
+    explain(UserError("x.toml: bad", remedy="mend it", log=Path("/log")), console, "dvhbuild verify")
+    assert console.file.getvalue().splitlines() == [
+        "dvhbuild: x.toml: bad",
+        "  try: mend it",
+        "  log: /log",
+        "  again: dvhbuild verify",
+    ]
+
+
+def test_a_guests_last_words_are_shown_with_its_level(console):
+    explain(GuestError("L1 panicked", level=1, tail=("one", "two")), console, "x")
+    assert "  L1| two" in console.file.getvalue().splitlines()
