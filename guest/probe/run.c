@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One run: warm up, perform, mark, check, report. */
+#include "probe.h"
+
+struct tally tally;
+
+static const char *running;
+static u64 failures;
+
+void fail(u64 *counter, const char *format, ...)
+{
+	va_list args;
+
+	++*counter;
+	/* A reason is worth its exits only a few times; the tally has the rest. */
+	if (++failures > MAX_FAILURES)
+		return;
+	print("probe: FAIL op=%s ", running);
+	va_start(args, format);
+	vprint(format, args);
+	va_end(args);
+	print("\n");
+}
+
+static void perform(const struct op *op, u64 i, bool recorded, bool mark)
+{
+	u64 ticks;
+
+	if (op->before)
+		op->before(i);
+	if (mark)
+		outb(MARK_BEGIN, 0);
+	ticks = op->act();
+	if (mark)
+		outb(MARK_END, 0);
+	if (op->after)
+		op->after();
+	if (recorded)
+		stats_add(ticks);
+}
+
+void run(const struct op *op, const struct options *options)
+{
+	const char *reason;
+
+	running = op->name;
+	tally = (struct tally){ 0 };
+	failures = 0;
+	stats_reset();
+
+	reason = op->prepare ? op->prepare(options) : NULL;
+	if (reason) {
+		print("probe: error op=%s %s\n", op->name, reason);
+		return;
+	}
+	for (u64 i = 0; i < WARMUP_OPS && failures < MAX_FAILURES; i++)
+		perform(op, i, false, false);
+	if (options->mark)
+		outb(MARK_WINDOW_BEGIN, 0xff);
+	for (u64 i = 0; i < options->count && failures < MAX_FAILURES; i++)
+		perform(op, i, true, options->mark);
+	if (options->mark)
+		outb(MARK_WINDOW_END, 0xff);
+	if (op->finish)
+		op->finish();
+
+	stats_report(op->name, &tally);
+	print("probe: done op=%s\n", op->name);
+}
