@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A result: what was measured and all that made it, as a file (`schema/result.json`) and as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema  # type: ignore[import-untyped]
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from rich.table import Table
+
+from dvhbuild.errors import HostError, UserError
+from dvhbuild.trace import Summary
+
+SCHEMA = Path(__file__).parent / "schema" / "result.json"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Base(_Frozen):
+    """One of the sources that everything was built from."""
+
+    version: str = Field(min_length=1)
+    """The exact version, point release and packaging revision included."""
+    origin: str = Field(min_length=1)
+    """Where it came from: a path, a URL, a package."""
+
+
+class MadeBy(_Frozen):
+    """The program that measured."""
+
+    version: str
+    """dvhbuild's version."""
+    commit: str | None
+    """dvhbuild's commit, "-dirty" if the checkout was changed; null outside of a checkout."""
+    date: AwareDatetime
+    """When the measurement began."""
+
+
+class Inputs(_Frozen):
+    """All that led to the rows: the same inputs give the same counts."""
+
+    bases: Mapping[str, Base]
+    """linux, qemu, bochs, busybox."""
+    series: Mapping[str, Sequence[str]]
+    """The commit of each of our patches, by base, in order."""
+    digests: Mapping[str, str]
+    """kernel, qemu, bochs, initrd and so on: the digests by which the store names what was built."""
+    stack: Mapping[str, Any]
+    """The stack as read from its file."""
+    kernel_command_lines: Sequence[str]
+    """By level, level 0 first."""
+    machine: str
+    """What emulated or ran level 0: "bochs", "tcg"."""
+    host_cpu: str
+    """The model of the processor under it. It decides how long a run takes, not what it counts."""
+    seconds: NonNegativeFloat
+    """Wall-clock time that the measurement took."""
+
+
+class Sequences(_Frozen):
+    """One sequence of exits and entries, and how many operations were just that."""
+
+    tokens: Sequence[str]
+    """ "L2:CPUID" is an exit of L2, ">L1" an entry of L1; before it "cpu1/": another vCPU, "!": not its own."""
+    count: PositiveInt
+    """Operations."""
+
+
+class Row(_Frozen):
+    """What one operation costs in one configuration at one level."""
+
+    experiment: str = Field(min_length=1)
+    """The module of `dvhbuild.experiments` that measured it."""
+    operation: str = Field(min_length=1)
+    """The probe's name of the operation."""
+    config: str = Field(min_length=1)
+    """"base": unpatched; later "off", "on", "vm"."""
+    level: int = Field(ge=1, le=3)
+    """The level that performs the operation; 1 is a guest of L0."""
+    ops: NonNegativeInt
+    """Operations performed and counted."""
+    lost: NonNegativeInt
+    """Interrupts, or other effects, that did not come."""
+    early: NonNegativeInt
+    """Timer interrupts before their deadline."""
+    wrong: NonNegativeInt
+    """Interrupts twice, on the wrong CPU or with the wrong vector, and wrong answers."""
+    l0_exits_per_op: NonNegativeFloat
+    """Exits to L0 that belong to an operation, of all vCPUs: the median."""
+    l0_exits_mean: NonNegativeFloat
+    """The same: the mean."""
+    l0_exits_max: NonNegativeFloat
+    """The same: the largest of all operations."""
+    l1_entries_per_op: NonNegativeFloat
+    """Entries of the guest hypervisor (L1) that belong to an operation of level 2: the median. At level 1 it is 0: L1
+    itself performs the operation there, and its resumption after its exit is not counted."""
+    l1_entries_mean: NonNegativeFloat
+    """The same: the mean."""
+    l1_entries_max: NonNegativeFloat
+    """The same: the largest of all operations."""
+    instructions_p50: NonNegativeFloat
+    """Instructions per operation, by the probe's RDTSC, tracing off: the median. (The emulated TSC counts them.)"""
+    instructions_p90: NonNegativeFloat
+    """The same: what 90 % of the operations do not exceed."""
+    instructions_max: NonNegativeFloat
+    """The same: the largest."""
+    instructions_mean: NonNegativeFloat
+    """The same: the mean."""
+    foreign: Mapping[str, PositiveInt]
+    """Exits between the markers that are not the operation's own (L1's tick, say), of all operations, by their names:
+    the reason, "cpuN/" before it on another vCPU."""
+    sequences: Sequence[Sequences]
+    """The most frequent sequences, the most frequent first."""
+    counters: Mapping[str, int]
+    """What L0's KVM counted in the whole window, of all vCPUs, zeroes left out: these agree with the trace."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Row:
+        for low, high in (
+            ("instructions_p50", "instructions_p90"),
+            ("instructions_p90", "instructions_max"),
+            ("l0_exits_per_op", "l0_exits_max"),
+            ("l1_entries_per_op", "l1_entries_max"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} is above {high}")
+        return self
+
+
+class Result(_Frozen):
+    """One run's rows and all that made them."""
+
+    version: Literal[1] = 1
+    """The version of this format."""
+    made_by: MadeBy
+    inputs: Inputs
+    rows: Sequence[Row]
+
+
+def traced(summary: Summary, counted: Mapping[str, int]) -> dict[str, Any]:
+    """The fields of a Row that come from L0's trace and counters (`Difference.vm`); the others are the probe's."""
+    return {
+        "l0_exits_per_op": summary.l0_exits.median,
+        "l0_exits_mean": summary.l0_exits.mean,
+        "l0_exits_max": summary.l0_exits.max,
+        "l1_entries_per_op": summary.l1_entries.median,
+        "l1_entries_mean": summary.l1_entries.mean,
+        "l1_entries_max": summary.l1_entries.max,
+        "foreign": dict(summary.foreign),
+        "sequences": tuple(Sequences(tokens=tokens, count=count) for tokens, count in summary.sequences),
+        "counters": {name: value for name, value in sorted(counted.items()) if value},
+    }
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a result's file; `schema/result.json` is this, written out for readers of other languages."""
+    return {"$schema": DIALECT, "$id": "result.json", **Result.model_json_schema(mode="serialization")}
+
+
+def _check(document: Any, where: Path) -> None:
+    validator = jsonschema.Draft202012Validator(
+        json.loads(SCHEMA.read_text()), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
+    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if error:
+        raise UserError(f"{where}: not a result: {error.json_path}: {error.message}")
+
+
+def write(result: Result, path: Path) -> None:
+    """Write `result` to `path`, all of it or nothing.
+
+    Raises UserError if it does not fit the schema, HostError if the disk fails.
+    """
+    text = result.model_dump_json(indent=2) + "\n"
+    _check(json.loads(text), path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise HostError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Result:
+    """Read a result; raises UserError, with the place in the file, if it is not one."""
+    try:
+        text = path.read_text()
+        _check(json.loads(text), path)
+        return Result.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: not a result: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def table(result: Result) -> Table:
+    """A table for people: operation x level; where a count is not always the same, its largest stands beside it."""
+    shown = Table(title=f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M}")
+    shown.add_column("operation")
+    for heading in ("config", "level", "ops", "lost", "exits to L0", "entries of L1", "p50", "p90", "max"):
+        shown.add_column(heading, justify="right")
+    for row in result.rows:
+        exits, entries = (
+            _figure(median) if median == largest else f"{_figure(median)} (max {_figure(largest)})"
+            for median, largest in (
+                (row.l0_exits_per_op, row.l0_exits_max),
+                (row.l1_entries_per_op, row.l1_entries_max),
+            )
+        )
+        cost = [_figure(value) for value in (row.instructions_p50, row.instructions_p90, row.instructions_max)]
+        numbers = [row.config, str(row.level), _figure(row.ops), _figure(row.lost)]
+        shown.add_row(row.operation, *numbers, exits, entries, *cost)
+    return shown
