@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Patches to commits and back: this module is the face, the work is done in the modules that it imports from."""
+
+from __future__ import annotations
+
+from dvhbuild.commits import apply
+from dvhbuild.patchfiles import Series, load_series
+from dvhbuild.repository import Applied, Imported, import_base, update_worktree
+
+__all__ = [
+    "Applied",
+    "Imported",
+    "Series",
+    "apply",
+    "import_base",
+    "load_series",
+    "update_worktree",
+]
