@@ -37,6 +37,8 @@ ENVIRONMENT = {
 }
 """git without the user's configuration, which could change what it writes; a tree may belong to another user."""
 
+pygit2.settings.owner_validation = False  # as safe.directory above
+
 _DAMAGED = (tarfile.TarError, EOFError, OSError)
 
 

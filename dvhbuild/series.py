@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dvhbuild.checkout import Status, checkout, export, status
 from dvhbuild.commits import apply
 from dvhbuild.patchfiles import Series, load_series
 from dvhbuild.repository import Applied, Imported, import_base, update_worktree
@@ -11,8 +12,12 @@ __all__ = [
     "Applied",
     "Imported",
     "Series",
+    "Status",
     "apply",
+    "checkout",
+    "export",
     "import_base",
     "load_series",
+    "status",
     "update_worktree",
 ]
