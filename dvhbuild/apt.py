@@ -21,9 +21,7 @@ from dvhbuild.steps import step
 KEYRINGS = tuple(Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("pgp", "gpg"))
 HELPER = Path("/usr/lib/apt/apt-helper")
 
-_DEBIAN = re.compile(
-    r"(oldoldstable|oldstable|stable|testing|unstable|sid|bookworm|trixie|forky|duke)(?P<part>-[a-z]+)?"
-)
+_DEBIAN = re.compile(r"((old)*stable|testing|unstable|sid|bookworm|trixie|forky|duke)(-security|-updates|-backports)?")
 _TARGETS = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
 _FILE = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})$", re.MULTILINE)
 
@@ -78,11 +76,13 @@ def mirrors(settings: Settings) -> tuple[tuple[str, str], ...]:
         named = _parse_targets(output((*argv, "--no-release-info"), reporter=settings.reporter))
     except HostError as error:
         raise UnreachableError(f"apt: {error.message}") from error
-    signed = [(uri, release) for uri, release, _, origin in known if origin == "Debian"]
-    by_name = [
-        (uri, release) for uri, release, component, _ in named if component == "main" and _DEBIAN.fullmatch(release)
+    others = {(uri, release) for uri, release, _, origin in known if origin != "Debian"}
+    pairs = [(uri, release) for uri, release, _, origin in known if origin == "Debian"] or [
+        (uri, release)
+        for uri, release, component, _ in named  # nothing was updated yet: go by the name, the signature will tell
+        if component == "main" and _DEBIAN.fullmatch(release) and (uri, release) not in others
     ]
-    return tuple(dict.fromkeys(signed or by_name))
+    return tuple(dict.fromkeys(pairs))
 
 
 def _parse_targets(text: str) -> list[tuple[str, str, str, str]]:
