@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Interprocessor interrupts: to a vCPU that runs, to one that is halted, to oneself. The paper's SendIPI is `ipi`."""
+
+from dvhbuild.experiments.model import INTERRUPTED, Experiment, Operation, acting
+from dvhbuild.trace import Own
+
+_SENDER = frozenset({"MSR_WRITE"})
+_RUNNING = Own(actor=_SENDER, others=frozenset({"EXTERNAL_INTERRUPT"}) | INTERRUPTED)
+_HALTED = Own(actor=_SENDER, others=frozenset({"*", "L1"}) | INTERRUPTED)
+
+EXPERIMENT = Experiment(
+    "ipi",
+    (
+        Operation("ipi", _RUNNING),
+        Operation("ipi-send", _RUNNING),
+        Operation("ipi-halted", _HALTED),
+        Operation("ipi-self", acting("MSR_WRITE", "APIC_WRITE")),
+    ),
+)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The QEMU command lines by which a Linux level starts the level above it: pure data, started by `nest`."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from dvhbuild.stack import Level
+
+QEMU = "/dvh/qemu-system-x86_64"
+FILES = {0: "/dev/sda"}
+"""Where a level finds the disk of guest files; every level but L0 has it as /dev/vda."""
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """The unix sockets and the pid file, at the level below, of the guest that is level `number`."""
+
+    number: int
+
+    @property
+    def log(self) -> str:
+        return f"/run/l{self.number}.log"
+
+    @property
+    def agent(self) -> str:
+        return f"/run/l{self.number}.agent"
+
+    @property
+    def pid(self) -> str:
+        return f"/run/l{self.number}.pid"
+
+
+def _common(number: int, level: Level) -> list[str]:
+    """A guest without a screen, without devices but those that we name, that ends when it resets."""
+    sockets = Sockets(number)
+    return [
+        *(QEMU, "-L", "/dvh/firmware", "-name", f"l{number},debug-threads=on", "-M", "q35", "-accel", "kvm"),
+        *("-smp", str(level.cpus), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-pidfile", sockets.pid, "-serial", "chardev:log"),
+        *("-chardev", f"socket,id=log,path={sockets.log},server=on,wait=on"),
+        *level.qemu,
+    ]
+
+
+def linux_append(number: int, level: Level) -> str:
+    """The kernel parameters of level `number` as a Linux of our own."""
+    return f"console=ttyS0 dvh.uplink=virtio dvh.files=vda dvh.name=l{number} panic=-1 {level.append}".strip()
+
+
+def linux(number: int, level: Level) -> str:
+    """The shell command that starts level `number` as a Linux of our own, with an agent and the files' disk."""
+    sockets = Sockets(number)
+    words = [
+        *_common(number, level),
+        *("-m", str(level.memory), "-kernel", "/dvh/bzImage", "-initrd", "/dvh/initrd.cpio"),
+        *("-append", linux_append(number, level)),
+        *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
+        *("-chardev", f"socket,id=agent,path={sockets.agent},server=on,wait=on"),
+        *("-drive", f"if=none,id=files,format=raw,readonly=on,file={FILES.get(number - 1, '/dev/vda')}"),
+        *("-device", "virtio-blk-pci,drive=files"),
+    ]
+    return f"exec {shlex.join(words)}"
+
+
+def probe(number: int, level: Level, options: tuple[str, ...]) -> str:
+    """The shell command that starts the probe as level `number`; `options` are the QEMU options that it asks for."""
+    words = [*_common(number, level), "-m", "64", "-kernel", "/dvh/probe", *options]
+    return f"exec {shlex.join(words)}"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A stack brought up to a level: from a saved state if there is one, and saved on the way if there was none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvhbuild.build import Builder
+from dvhbuild.machine import bochs
+from dvhbuild.machine.bochs import BochsParts
+from dvhbuild.nest import Nest
+from dvhbuild.settings import ROOT, Settings
+from dvhbuild.stack import Stack
+from dvhbuild.steps import step
+from dvhbuild.store import Entry, digest_files, digest_text
+
+STATE_DAYS = 14.0
+STATE_BYTES = 4 << 30
+"""How long saved states are kept unused, and how much they may take together."""
+
+RUNS_KEPT = 20
+
+_MODULES = ("machine", "nest.py", "guests.py", "frames.py")
+"""What of this package a saved state depends on: how machine and levels are started, how agents are spoken to."""
+
+
+def run_directory(settings: Settings, name: str) -> Path:
+    """A new directory for the logs of one run; the oldest of many are removed."""
+    root = settings.cache / "runs"
+    root.mkdir(parents=True, exist_ok=True)
+    for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)[:-RUNS_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    directory = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
+    directory.mkdir()
+    return directory
+
+
+@dataclass(frozen=True)
+class StateRecipe:
+    """The machine of `stack` at the prompt of `level`, made by booting on from the level below."""
+
+    builder: Builder
+    stack: Stack
+    level: int
+
+    @property
+    def name(self) -> str:
+        return f"state-l{self.level}"
+
+    def inputs(self) -> Mapping[str, str]:
+        parts = self.builder.artifacts
+        levels = Stack.model_dump_json(self.stack.model_copy(update={"levels": self.stack.levels[: self.level + 1]}))
+        return {
+            "bochs": parts.bochs.digest,
+            "cd": self.builder.cd(self.stack, bochs.APPEND).digest,
+            "files": parts.files.digest,
+            "stack": digest_text(levels),
+            "place": str(self.builder.settings.cache),
+            "recipe": digest_files(*(ROOT / "dvhbuild" / name for name in _MODULES)),
+        }
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/machine."""
+        state = None
+        if self.level:
+            state = self.builder.store.obtain(StateRecipe(self.builder, self.stack, self.level - 1))
+        directory = run_directory(settings, self.name)
+        with _nest(self.builder, self.stack, directory, state) as nest:
+            nest.boot(self.level)
+            with step(settings.reporter, f"save the machine at L{self.level}'s prompt"):
+                nest.save(out / "machine")
+
+
+@contextmanager
+def bring_up(builder: Builder, stack: Stack, level: int, directory: Path, *, fresh: bool = False) -> Iterator[Nest]:
+    """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case."""
+    if fresh:
+        with _nest(builder, stack, directory, None) as nest:
+            nest.boot(level)
+            yield nest
+        return
+    state = builder.store.obtain(StateRecipe(builder, stack, level))
+    builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
+    with _nest(builder, stack, directory, state) as nest:
+        yield nest
+
+
+@contextmanager
+def _nest(builder: Builder, stack: Stack, directory: Path, state: Entry | None) -> Iterator[Nest]:
+    """A machine, booted or restored, and the levels that it has from the start."""
+    artifacts = builder.artifacts
+    cd = builder.cd(stack, bochs.APPEND).path / "l0.iso"
+    parts = BochsParts(artifacts.bochs.path, cd, artifacts.files.path / "files.img")
+    saved = state.path / "machine" if state else None
+    with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:
+        nest = Nest(machine, stack, builder.settings)
+        if saved:
+            with step(builder.settings.reporter, "restore the machine"):
+                nest.resume(saved)
+        yield nest

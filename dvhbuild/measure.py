@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Experiments on a probe: each operation once undisturbed, for its instructions, and once traced, for its exits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from typing import Any
+
+from dvhbuild import counters, probe, trace
+from dvhbuild.agent import Agent
+from dvhbuild.experiments.model import Experiment, Operation
+from dvhbuild.nest import Nest
+from dvhbuild.probe import Outcome, Probe
+from dvhbuild.result import Row, traced
+from dvhbuild.steps import step
+
+TRACE_KIB = 16384
+"""Size of L0's trace buffer, KiB per CPU: some 200,000 events."""
+
+TRACE_FILE = "/run/trace"
+
+
+def measure(nest: Nest, level: int, experiments: Iterable[Experiment], ops: int, config: str) -> Iterator[Row]:
+    """Measure every operation of `experiments`, `ops` times each, on a probe at `level` of `nest`, a row at a time.
+
+    Raises VerdictError if counters and trace disagree, GuestError if a check of the probe fails.
+    """
+    reporter = nest.settings.reporter
+    with probe.start(nest, level) as session:
+        for experiment in experiments:
+            title = f"measure {experiment.name} at L{level}"
+            with step(reporter, title, nest.machine.directory / f"l{level}.log") as current:
+                for operation in experiment.operations:
+                    reporter.advanced(current, operation.name)
+                    yield _row(nest, session, operation, ops, {"experiment": experiment.name, "config": config})
+
+
+def _row(nest: Nest, session: Probe, operation: Operation, ops: int, names: Mapping[str, str]) -> Row:
+    """One operation's row; `names` are its experiment and configuration."""
+    undisturbed = session.run(operation.name, ops)
+    marked, figures = _traced_run(nest, session, operation, ops)
+    return Row(
+        **names,
+        operation=operation.name,
+        level=session.level,
+        ops=undisturbed.ops,
+        lost=undisturbed.lost + marked.lost,
+        early=undisturbed.early + marked.early,
+        wrong=undisturbed.wrong + marked.wrong,
+        instructions_p50=undisturbed.p50,
+        instructions_p90=undisturbed.p90,
+        instructions_max=undisturbed.max,
+        instructions_mean=undisturbed.mean,
+        **figures,
+    )
+
+
+def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> tuple[Outcome, dict[str, Any]]:
+    """Perform the operation between markers, in a window of L0's counters and trace; return the fields that these give."""
+    l0 = nest.levels[0].agent
+    pid = nest.pid(1)
+    before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
+    outcome = session.run(operation.name, ops, "mark")
+    after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
+    timeline = trace.locate(trace.read(_fetch(l0, TRACE_FILE)), counters.levels(before))
+    counted = counters.agree(before, after, timeline)
+    summary = trace.summarize(trace.cut(timeline, level=session.level, own=operation.own))
+    return outcome, traced(summary, counted.vm)
+
+
+def _fetch(agent: Agent, path: str) -> bytes:
+    """A file of a guest; `trace.read` takes it compressed."""
+    return agent.run(f"gzip -c {path}").output
