@@ -95,7 +95,7 @@ def _commit(root: Path) -> str | None:
     """The commit of the checkout `root`, with "-dirty" if it was changed."""
     try:
         repository = pygit2.Repository(str(root))
-        dirty = any(not flags & pygit2.enums.FileStatus.IGNORED for flags in repository.status().values())
-        return f"{repository.head.target}{'-dirty' if dirty else ''}"
     except pygit2.GitError:
         return None
+    dirty = any(not flags & pygit2.enums.FileStatus.IGNORED for flags in repository.status().values())
+    return f"{repository.head.target}{'-dirty' if dirty else ''}"

@@ -15,15 +15,23 @@ import click
 from rich.console import Console
 
 from dvhbuild import doctor as doctoring
+from dvhbuild import result as results
 from dvhbuild import series as patches
 from dvhbuild.bases import load_bases
+from dvhbuild.bench import Job, perform
 from dvhbuild.build import COMPONENTS, SERIES, Builder
-from dvhbuild.errors import DvhError, HostError
+from dvhbuild.errors import DvhError, HostError, UserError, VerdictError
+from dvhbuild.experiments import choose
+from dvhbuild.interactive import interact
+from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.settings import Settings
+from dvhbuild.stack import load_stack
 from dvhbuild.terminal import TerminalReporter, explain
+from dvhbuild.verdict import judge, load_bounds
 
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
 base_argument = click.argument("base", type=click.Choice(list(SERIES)))
 
 _EXAMPLES = """
@@ -168,6 +176,53 @@ def build(settings: Settings, components: tuple[str, ...], explain_only: bool, a
             click.echo(f"{row['component']}: {'; '.join(row['rebuilt_because']) or 'in the cache'}")
         else:
             click.echo(f"{row['component']}: {row['path']}")
+
+
+@cli.command()
+@click.option("--levels", type=click.IntRange(0), default=2, show_default=True, help="The highest level to boot.")
+@click.option("--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks.")
+@fresh_option
+@pass_settings
+def boot(settings: Settings, levels: int, stack_name: str, fresh: bool) -> int:
+    """Boot L0 and the levels above it; ends in a shell in the highest (or runs standard input there, if it is a pipe).
+
+    Ctrl-] leaves, Ctrl-^ goes to the next lower level.
+    """
+    stack = load_stack(stack_name)
+    if levels >= len(stack.levels):
+        raise UserError(f"--levels {levels}: the stack {stack_name} ends at L{len(stack.levels) - 1}")
+    directory = run_directory(settings, "boot")
+    with bring_up(Builder(settings), stack, levels, directory, fresh=fresh) as nest:
+        settings.reporter.remark(f"logs: {directory}")
+        return interact(nest)
+
+
+@cli.command()
+@click.argument("experiments", nargs=-1)
+@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
+@click.option("--ops", type=click.IntRange(1, 20000), default=1000, show_default=True, help="Operations of each kind.")
+@click.option("--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks.")
+@fresh_option
+@pass_settings
+def verify(
+    settings: Settings, experiments: tuple[str, ...], file: Path | None, ops: int, stack_name: str, fresh: bool
+) -> None:
+    """Measure what operations cost at each level, and hold it against the bounds.
+
+    EXPERIMENTS: exits, timer, ipi, port, doorbell (all). Exit status 1 if a bound does not hold.
+    """
+    job = Job(load_stack(stack_name), choose(experiments), ops, fresh)
+    bounds = load_bounds()
+    result = perform(Builder(settings), job)
+    file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
+    results.write(result, file)
+    Console().print(results.table(result))
+    click.echo(f"result: {file}")
+    broken = [outcome for outcome in judge(result.rows, bounds) if not outcome.holds]
+    for outcome in broken:
+        click.echo(f"FAILED {outcome}")
+    if broken:
+        raise VerdictError(f"{len(broken)} bounds do not hold, the first: {broken[0]}")
 
 
 @cli.command()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-
 from typing import Any
 
 from dvhbuild import counters, probe, trace
@@ -57,7 +56,7 @@ def _row(nest: Nest, session: Probe, operation: Operation, ops: int, names: Mapp
 
 
 def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> tuple[Outcome, dict[str, Any]]:
-    """Perform the operation between markers, in a window of L0's counters and trace; return the fields that these give."""
+    """Perform the operation between markers, in a window of L0's counters and trace; return what these give a Row."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
     before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
