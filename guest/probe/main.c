@@ -62,19 +62,37 @@ static const struct op *find_op(const char *name)
 	return NULL;
 }
 
-/* "delay=": the part behind it, or NULL. */
+/* The part behind the prefix, or an empty string. */
 static const char *behind(const char *text, const char *prefix)
 {
 	for (; *prefix; prefix++, text++)
 		if (*text != *prefix)
-			return NULL;
+			return "";
 	return text;
+}
+
+static bool parse_option(const char *option, struct options *options)
+{
+	static const char *const faults[] = {
+		[FAULT_LOST] = "fault=lost", [FAULT_SURPLUS] = "fault=surplus", [FAULT_VECTOR] = "fault=vector",
+		[FAULT_EARLY] = "fault=early",
+	};
+
+	if (equal(option, "mark"))
+		return options->mark = true;
+	if (equal(option, "vary"))
+		return options->vary = true;
+	for (options->fault = FAULT_LOST; options->fault < ARRAY_SIZE(faults); options->fault++)
+		if (equal(option, faults[options->fault]))
+			return true;
+	options->fault = FAULT_NONE;
+	return number(behind(option, "delay="), &options->delay);
 }
 
 static void command_run(char *line)
 {
 	struct options options = { 0 };
-	const char *name = word(&line), *value;
+	const char *name = word(&line);
 	const struct op *op = find_op(name);
 
 	if (!op) {
@@ -86,11 +104,7 @@ static void command_run(char *line)
 		return;
 	}
 	for (const char *option = word(&line); *option; option = word(&line)) {
-		if (equal(option, "mark")) {
-			options.mark = true;
-		} else if (equal(option, "vary")) {
-			options.vary = true;
-		} else if (!(value = behind(option, "delay=")) || !number(value, &options.delay)) {
+		if (!parse_option(option, &options)) {
 			print("probe: error op=%s unknown option %s\n", name, option);
 			return;
 		}
@@ -139,6 +153,8 @@ void cpu_start(u32 index)
 			command_run(rest);
 		else if (equal(command, "list"))
 			command_list();
+		else if (equal(command, "crash"))
+			asm volatile("ud2");
 		else if (equal(command, "off"))
 			stop(0);
 		else if (*command)

@@ -21,15 +21,19 @@ static struct cpu *target;
 static u32 expected_vector;
 static u64 expected[2];
 
+static enum fault fault;
 static u64 deadline, delay;
 static u32 timer_vector;
 static bool vary;
 
+/* The faults are for tests of the checks: each must end in a FAIL. None is in an act()'s way. */
 static void expect(struct cpu *cpu, u32 vector)
 {
 	target = cpu;
-	expected_vector = vector;
-	expected[cpu - cpus]++;
+	expected_vector = vector ^ (fault == FAULT_VECTOR);
+	expected[cpu - cpus] += 1 + (fault == FAULT_LOST);
+	if (fault == FAULT_SURPLUS)
+		wrmsr(MSR_X2APIC_SELF_IPI, vector);
 }
 
 static bool arrived(void)
@@ -50,6 +54,13 @@ static void forget(void)
 {
 	expected[0] = cpus[0].taken;
 	expected[1] = cpus[1].taken;
+}
+
+static void start(const struct options *options, u64 default_delay)
+{
+	delay = options->delay ? options->delay : default_delay;
+	fault = options->fault;
+	forget();
 }
 
 static void check(void)
@@ -128,11 +139,10 @@ static const char *prepare_timer(const struct options *options)
 	cpuid(1, regs);
 	if (!(regs[2] & 1u << 24))
 		return "no TSC-deadline timer";
-	delay = options->delay ? options->delay : EXPIRY_DELAY;
+	start(options, EXPIRY_DELAY);
 	vary = options->vary;
 	timer_vector = vectors[next++ % ARRAY_SIZE(vectors)];
 	wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | timer_vector);
-	forget();
 	return NULL;
 }
 
@@ -153,6 +163,8 @@ static void before_timer(u64 i)
 
 static void after_timer(void)
 {
+	if (fault == FAULT_EARLY)
+		deadline += TIMEOUT;
 	if (arrived() && cpus[0].tsc < deadline)
 		fail(&tally.early, "early: deadline=%u taken=%u", deadline, cpus[0].tsc);
 	check();
@@ -239,16 +251,14 @@ static u32 ipi_vector;
 
 static const char *prepare_ipi(const struct options *options)
 {
-	(void)options;
 	set_mode(MODE_SPIN);
-	forget();
+	start(options, 0);
 	return NULL;
 }
 
 static const char *prepare_ipi_parked(const struct options *options)
 {
-	delay = options->delay ? options->delay : HALTED_DELAY;
-	forget();
+	start(options, HALTED_DELAY);
 	return NULL;
 }
 

@@ -21,10 +21,10 @@ enum {
 	PROTOCOL_VERSION = 1,
 	MAX_OPS = 20000,	/* operations in one run */
 	WARMUP_OPS = 8,		/* performed and checked, but neither recorded nor marked */
-	MAX_FAILURES = 3,	/* a run ends after as many, since each may cost a timeout */
+	MAX_FAILURES = 3,	/* a run ends after as many, or after the first loss */
 };
 
-/* Ticks of the TSC after which an event is lost; 20 s of wall-clock on an emulated Skylake. */
+/* Ticks of the TSC after which an event is lost; 45 s of wall-clock on an emulated Skylake whose CPUs both spin. */
 #define TIMEOUT		(1ull << 31)
 
 /*
@@ -64,11 +64,15 @@ struct cpu {
 	volatile bool asleep;		/* set just before HLT, cleared by every interrupt */
 } __attribute__((aligned(64)));
 
+/* Deliberate, to see that the checks notice. */
+enum fault { FAULT_NONE, FAULT_LOST, FAULT_SURPLUS, FAULT_VECTOR, FAULT_EARLY };
+
 struct options {
 	u64 count;
 	u64 delay;	/* ticks; 0: the operation's default */
 	bool mark;
 	bool vary;	/* another timer vector for each operation */
+	enum fault fault;
 };
 
 struct op {
@@ -117,7 +121,7 @@ void fail(u64 *counter, const char *format, ...);	/* counter: which of the tally
 void run(const struct op *op, const struct options *options);
 
 /* stats.c */
-void stats_reset(void);
+void stats_reset(u64 ops);
 void stats_add(u64 ticks);
 void stats_report(const char *op, const struct tally *tally);
 

@@ -22,6 +22,12 @@ void fail(u64 *counter, const char *format, ...)
 	print("\n");
 }
 
+/* A loss costs a timeout of up to a minute on an emulator; one is enough. */
+static bool goes_on(void)
+{
+	return !tally.lost && failures < MAX_FAILURES;
+}
+
 static void perform(const struct op *op, u64 i, bool recorded, bool mark)
 {
 	u64 ticks;
@@ -46,18 +52,18 @@ void run(const struct op *op, const struct options *options)
 	running = op->name;
 	tally = (struct tally){ 0 };
 	failures = 0;
-	stats_reset();
+	stats_reset(options->count);
 
 	reason = op->prepare ? op->prepare(options) : NULL;
 	if (reason) {
 		print("probe: error op=%s %s\n", op->name, reason);
 		return;
 	}
-	for (u64 i = 0; i < WARMUP_OPS && failures < MAX_FAILURES; i++)
+	for (u64 i = 0; i < WARMUP_OPS && goes_on(); i++)
 		perform(op, i, false, false);
 	if (options->mark)
 		outb(MARK_WINDOW_BEGIN, 0xff);
-	for (u64 i = 0; i < options->count && failures < MAX_FAILURES; i++)
+	for (u64 i = 0; i < options->count && goes_on(); i++)
 		perform(op, i, true, options->mark);
 	if (options->mark)
 		outb(MARK_WINDOW_END, 0xff);

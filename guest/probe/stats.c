@@ -7,8 +7,11 @@
 static u32 samples[MAX_OPS];
 static size_t count;
 
-void stats_reset(void)
+/* Touches the pages that the run will need, lest the hypervisor maps them within the window. */
+void stats_reset(u64 ops)
 {
+	for (u64 i = 0; i < ops; i += 4096 / sizeof(samples[0]))
+		*(volatile u32 *)&samples[i] = 0;
 	count = 0;
 }
 
@@ -47,12 +50,12 @@ static void sort(void)
 	}
 }
 
-/* Nearest rank. */
+/* Nearest rank; 0 if nothing was recorded. */
 static u64 percentile(u64 percent)
 {
 	u64 rank = (count * percent + 99) / 100;
 
-	return samples[rank ? rank - 1 : 0];
+	return count ? samples[rank ? rank - 1 : 0] : 0;
 }
 
 /* The most frequent first; the smaller one first where two are as frequent. */
@@ -90,10 +93,9 @@ void stats_report(const char *op, const struct tally *tally)
 		sum += samples[i];
 	print("probe: result op=%s ops=%u lost=%u early=%u wrong=%u", op, (u64)count, tally->lost, tally->early,
 	      tally->wrong);
-	if (count)
-		print(" min=%u p50=%u p90=%u p99=%u max=%u sum=%u", (u64)samples[0], percentile(50), percentile(90),
-		      percentile(99), (u64)samples[count - 1], sum);
-	print("\nprobe: hist op=%s", op);
+	print(" min=%u p50=%u p90=%u p99=%u max=%u sum=%u\n", percentile(0), percentile(50), percentile(90),
+	      percentile(99), percentile(100), sum);
+	print("probe: hist op=%s", op);
 	print_histogram();
 	print("\n");
 }
