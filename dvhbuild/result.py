@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,13 +60,13 @@ class Inputs(_Frozen):
 
     bases: Mapping[str, Base]
     """linux, qemu, bochs, busybox."""
-    series: Mapping[str, Sequence[str]]
+    series: Mapping[str, tuple[str, ...]]
     """The commit of each of our patches, by base, in order."""
     digests: Mapping[str, str]
     """kernel, qemu, bochs, initrd and so on: the digests by which the store names what was built."""
     stack: Mapping[str, Any]
     """The stack as read from its file."""
-    kernel_command_lines: Sequence[str]
+    kernel_command_lines: tuple[str, ...]
     """By level, level 0 first."""
     machine: str
     """What emulated or ran level 0: "bochs", "tcg"."""
@@ -79,7 +79,7 @@ class Inputs(_Frozen):
 class Sequences(_Frozen):
     """One sequence of exits and entries, and how many operations were just that."""
 
-    tokens: Sequence[str]
+    tokens: tuple[str, ...]
     """ "L2:CPUID" is an exit of L2, ">L1" an entry of L1; before it "cpu1/": another vCPU, "!": not its own."""
     count: PositiveInt
     """Operations."""
@@ -128,7 +128,7 @@ class Row(_Frozen):
     foreign: Mapping[str, PositiveInt]
     """Exits between the markers that are not the operation's own (L1's tick, say), of all operations, by their names:
     the reason, "cpuN/" before it on another vCPU."""
-    sequences: Sequence[Sequences]
+    sequences: tuple[Sequences, ...]
     """The most frequent sequences, the most frequent first."""
     counters: Mapping[str, int]
     """What L0's KVM counted in the whole window, of all vCPUs, zeroes left out: these agree with the trace."""
@@ -153,7 +153,7 @@ class Result(_Frozen):
     """The version of this format."""
     made_by: MadeBy
     inputs: Inputs
-    rows: Sequence[Row]
+    rows: tuple[Row, ...]
 
 
 def traced(summary: Summary, counted: Mapping[str, int]) -> dict[str, Any]:
@@ -177,9 +177,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _check(document: Any, where: Path) -> None:
-    validator = jsonschema.Draft202012Validator(
-        json.loads(SCHEMA.read_text()), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if error:
         raise UserError(f"{where}: not a result: {error.json_path}: {error.message}")

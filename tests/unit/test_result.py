@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results as files and as tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+
+import pydantic
+import pytest
+from rich.console import Console
+
+from dvhbuild.errors import HostError, UserError
+from dvhbuild.result import (
+    SCHEMA,
+    Base,
+    Inputs,
+    MadeBy,
+    Result,
+    Row,
+    Sequences,
+    json_schema,
+    read,
+    table,
+    traced,
+    write,
+)
+from dvhbuild.trace import Spread, Summary
+
+ROW = Row(
+    experiment="cpuid",
+    operation="cpuid",
+    config="base",
+    level=2,
+    ops=1000,
+    lost=0,
+    early=0,
+    wrong=0,
+    l0_exits_per_op=8,
+    l0_exits_mean=8.125,
+    l0_exits_max=10,
+    l1_entries_per_op=7,
+    l1_entries_mean=7,
+    l1_entries_max=7,
+    instructions_p50=15748.5,
+    instructions_p90=16000,
+    instructions_max=99999,
+    instructions_mean=15800.25,
+    foreign={"EXTERNAL_INTERRUPT": 3},
+    sequences=(Sequences(tokens=("L2:CPUID", ">L1"), count=990),),
+    counters={"exits": 8100},
+)
+RESULT = Result(
+    made_by=MadeBy(version="0.1.0", commit="ffb88a8", date=datetime(2025, 11, 24, 19, 0, tzinfo=UTC)),
+    inputs=Inputs(
+        bases={"linux": Base(version="6.12.117-1", origin="linux-source-6.12")},
+        series={"linux": ()},
+        digests={"kernel": "abc"},
+        stack={"levels": [{"cpus": 2}]},
+        kernel_command_lines=("quiet", "quiet"),
+        machine="bochs",
+        host_cpu="Some CPU",
+        seconds=12.5,
+    ),
+    rows=(ROW,),
+)
+
+
+def test_a_result_comes_back(tmp_path):
+    write(RESULT, tmp_path / "new" / "result.json")
+    assert read(tmp_path / "new" / "result.json") == RESULT
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["result.json"]
+
+
+def test_the_schema_in_the_repository_is_the_models():
+    assert json.loads(SCHEMA.read_text()) == json_schema(), "write json_schema() to dvhbuild/schema/result.json anew"
+
+
+def damaged(change):
+    document = json.loads(RESULT.model_dump_json())
+    change(document)
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda d: d.pop("inputs"), r"\$: 'inputs' is a required property"),
+        (lambda d: d.update(version=2), r"\$\.version: 1 was expected"),
+        (lambda d: d["rows"][0].update(level=0), r"\$\.rows\[0\]\.level"),
+        (lambda d: d["rows"][0].update(level="2"), r"\$\.rows\[0\]\.level"),
+        (lambda d: d["rows"][0].update(lost=-1), r"\$\.rows\[0\]\.lost"),
+        (lambda d: d["rows"][0].update(extra=1), "extra"),
+        (lambda d: d["rows"][0]["foreign"].update(HLT=0), r"\$\.rows\[0\]\.foreign\.HLT"),
+        (lambda d: d["made_by"].update(commit=5), r"\$\.made_by\.commit"),
+        (lambda d: d["rows"][0].update(instructions_p50=1e9), "rows.0: .*instructions_p50 is above instructions_p90"),
+        (lambda d: d["made_by"].update(date="yesterday"), "made_by.date"),
+    ],
+)
+def test_what_is_no_result_is_an_error_that_names_the_place(tmp_path, change, what):
+    path = tmp_path / "result.json"
+    path.write_text(damaged(change))
+    with pytest.raises(UserError, match=what):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"{", "not JSON"), (b"\xff", "cannot be read"), (None, "cannot be read")]
+)
+def test_what_cannot_be_read_is_an_error(tmp_path, content, what):
+    path = tmp_path / "result.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=what):
+        read(path)
+
+
+def test_what_does_not_fit_the_schema_is_not_written(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    wrong = RESULT.model_copy(update={"rows": (ROW.model_copy(update={"level": 9}),)})
+    with pytest.raises(UserError, match=r"\$\.rows\[0\]\.level"):
+        write(wrong, path)
+    assert path.read_text() == "old"
+
+
+def test_a_reader_of_the_old_file_keeps_it(tmp_path):
+    """The new file takes the old one's place, whole: it is not written into it."""
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    os.link(path, tmp_path / "reader")
+    write(RESULT, path)
+    assert (tmp_path / "reader").read_text() == "old"
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HostError, match="No space left"):
+        write(RESULT, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
+    assert path.read_text() == "old"
+
+
+def test_a_result_cannot_be_changed():
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        ROW.ops = 5
+
+
+def test_figures_of_a_trace_become_a_row():
+    spread = Spread(8, 8.125, 9, 10)
+    summary = Summary(40, spread, Spread(7, 7, 7, 7), spread, {"HLT": 2}, ((("L2:CPUID", ">L1"), 40),))
+    fields = traced(summary, {"exits": 320, "invlpg": 0})
+    row = Row(**{**ROW.model_dump(), **fields})
+    assert (row.l0_exits_per_op, row.l0_exits_max, row.l1_entries_per_op) == (8, 10, 7)
+    assert row.foreign == {"HLT": 2}
+    assert row.counters == {"exits": 320}
+    assert row.sequences[0].tokens == ("L2:CPUID", ">L1")
+
+
+def test_the_table_shows_every_row():
+    console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console.print(table(RESULT))
+    text = console.export_text()
+    (line,) = (line for line in text.splitlines() if "cpuid" in line)
+    cells = [cell.strip() for cell in line.strip("│ ").split("│")]
+    assert cells == ["cpuid", "base", "2", "1,000", "0", "8 (max 10)", "7", "15,748.5", "16,000", "99,999"]
