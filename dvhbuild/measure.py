@@ -37,7 +37,7 @@ def measure(nest: Nest, level: int, experiments: Iterable[Experiment], ops: int,
 
 def _row(nest: Nest, session: Probe, operation: Operation, ops: int, names: Mapping[str, str]) -> Row:
     """One operation's row; `names` are its experiment and configuration."""
-    undisturbed = session.run(operation.name, ops)
+    undisturbed = session.run(operation.name, ops, *operation.options)
     marked, figures = _traced_run(nest, session, operation, ops)
     return Row(
         **names,
@@ -60,7 +60,7 @@ def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> t
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
     before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
-    outcome = session.run(operation.name, ops, "mark")
+    outcome = session.run(operation.name, ops, "mark", *operation.options)
     after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
     timeline = trace.locate(trace.read(_fetch(l0, TRACE_FILE)), counters.levels(before))
     counted = counters.agree(before, after, timeline)

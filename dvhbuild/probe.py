@@ -15,7 +15,6 @@ from dvhbuild.console import Log, Stream
 from dvhbuild.errors import GuestError
 from dvhbuild.nest import Nest, watch_guest
 
-OPTIONS = ("-device", "pci-testdev", "-device", "isa-debug-exit,iobase=0x501,iosize=4")
 START_SECONDS = 120.0
 RUN_SECONDS = 300.0
 
@@ -81,10 +80,11 @@ class Probe:
 def start(nest: Nest, level: int) -> Iterator[Probe]:
     """Run the probe as guest `level`, with that level's vCPUs, for as long as the body runs."""
     below, hub, sockets = nest.levels[level - 1].agent, nest.machine.hub, guests.Sockets(level)
-    qemu = below.start(guests.probe(level, nest.stack.levels[level], OPTIONS), label=f"l{level}")
+    qemu = below.start(guests.probe(level, nest.stack.levels[level]), label=f"l{level}")
     watch_guest(hub, qemu, level)
     line = below.connect(sockets.log, timeout=START_SECONDS)
     log = Log(hub, line, nest.machine.directory / f"l{level}.log", level=level)
     heard = log.stream()
     heard.expect(r"probe: ready [^\n]*\n", START_SECONDS, "the probe's first word")
+    below.check(guests.pin(level))
     yield Probe(level, below, line, heard)

@@ -17,6 +17,8 @@ class Operation:
 
     name: str
     own: Own
+    options: tuple[str, ...] = ()
+    """More words of the probe's `run`."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 from dvhbuild.store import digest_files
 
-FIRMWARE = ("bios-256k.bin", "bios-microvm.bin", "kvmvapic.bin", "linuxboot_dma.bin", "multiboot_dma.bin", "pvh.bin")
-"""What `-kernel` needs on q35, pc and microvm; Debian's qemu-system-data and seabios bring them."""
+FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin", "qboot.rom")
+"""What `-kernel` needs on q35, and the BIOS of the probe; Debian's qemu-system-data and seabios bring them."""
 
 _FIRMWARE_DIRECTORIES = (Path("/usr/share/qemu"), Path("/usr/share/seabios"))
 
