@@ -25,6 +25,8 @@ _STATE = "dvh.json"
 _FORMAT = ("--zero-commit", "--no-signature", "-N", "--abbrev=12", "-q")
 """One format for all patches: nothing in it depends on the machine, the version of git or the place in the series."""
 
+_BLOBS = re.compile(rb"^index [0-9a-f]{7,40}\.\.[0-9a-f]{7,40}", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class _State:
@@ -134,7 +136,8 @@ def status(directory: Path, settings: Settings) -> Status:
 def export(directory: Path, series_dir: Path, settings: Settings) -> tuple[Path, ...]:
     """Write the commits of the checkout `directory` back as the series in `series_dir`; returns the files changed.
 
-    A patch whose commit says the same as before stays as it is, byte for byte; a name stays with number and subject.
+    A patch whose commit says the same as before (blob ids apart) stays as it is, byte for byte; a name stays with
+    number and subject.
     Raises UserError, with nothing written, for uncommitted work, a history that is not a line on the base, a series
     that changed since the checkout, and commits that do not survive the way through mails.
     """
@@ -205,10 +208,10 @@ def _patches(directory: Path, state: _State, reporter: Reporter) -> list[_Patch]
     old = _formatted(directory, state.base_commit, state.commit, reporter)
     new = _formatted(directory, state.base_commit, _head(directory), reporter)
     names = [name for name, _ in state.patches]
-    unmatched = dict(enumerate(text for _, _, text in old))
+    unmatched = dict(enumerate(_essence(text) for _, _, text in old))
     patches: list[_Patch | None] = []
     for number, (_, commit, text) in enumerate(new):  # first all that are the same, wherever they went
-        same = [(abs(index - number), index) for index, other in unmatched.items() if other == text]
+        same = [(abs(index - number), index) for index, other in unmatched.items() if other == _essence(text)]
         index = min(same)[1] if same else None
         if index is None:
             patches.append(None)
@@ -225,6 +228,11 @@ def _patches(directory: Path, state: _State, reporter: Reporter) -> list[_Patch]
             patches[number] or _Patch(name, commit, text, None if index is None else names[index], edited=True)
         )
     return result
+
+
+def _essence(text: bytes) -> bytes:
+    """A patch without the ids of its blobs: those change when an earlier patch touches the same file."""
+    return text if b"\nGIT binary patch\n" in text else _BLOBS.sub(b"index", text)
 
 
 def _subject(file: str) -> str:

@@ -71,7 +71,7 @@ def _commits(imported: Imported, series: Series, settings: Settings) -> Iterator
             except HostError as error:
                 raise _does_not_apply(path, mail, imported, log) from error
             tree = git(settings.reporter, "write-tree", env=env)
-            who = pygit2.Signature(mail.author or mail.email, mail.email, mail.time, mail.offset)
+            who = pygit2.Signature(mail.author, mail.email, mail.time, mail.offset)
             tip = repo.create_commit(None, who, who, mail.message, pygit2.Oid(hex=tree), [tip])
             yield name, str(tip)
 

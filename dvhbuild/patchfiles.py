@@ -22,6 +22,9 @@ _NAME = re.compile(r"[\w+-][\w.+-]*")
 _PREFIX = re.compile(r"(?:\s|:|re:|\[[^\]]*\])+", re.IGNORECASE)
 _PATCH_BEGINS = re.compile(rb"^(?:diff -|Index: |---(?:[ \t]*$| \S))", re.MULTILINE)
 _IN_BODY = re.compile(r"(From|Subject|Date): *(.*)", re.IGNORECASE)
+_PERSON = re.compile(
+    r"(?P<name>.*?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>|(?P<bare>[^<>\s]+@[^<>\s]+)(?:\s+\((?P<comment>.*)\))?"
+)
 _HUNK = re.compile(r"^@@ -(\d+)")
 
 
@@ -139,7 +142,7 @@ def parse_mail(data: bytes, name: str) -> PatchMail:
         raise UserError(f"{name}: no diff in it")
     headers, body = _in_body(_text(payload[: begin.start()], mail))
     sender, subject, date = (headers.get(key) or _header(mail, key) for key in ("from", "subject", "date"))
-    author, address = email.utils.parseaddr(sender)
+    author, address = _person(sender)
     when = email.utils.parsedate_tz(date)
     subject = " ".join(_PREFIX.sub("", _decode(subject), count=1).split()) if subject else ""
     for value, what in ((address, "From"), (when, "Date"), (subject, "Subject")):
@@ -150,7 +153,7 @@ def parse_mail(data: bytes, name: str) -> PatchMail:
     assert when is not None
     message = _clean(f"{subject}\n\n{body}")
     offset = (when[9] or 0) // 60
-    return PatchMail(_decode(author), address, email.utils.mktime_tz(when), offset, message, payload[begin.start() :])
+    return PatchMail(author, address, email.utils.mktime_tz(when), offset, message, payload[begin.start() :])
 
 
 def failed_hunk(diff: bytes, file: str, line: int) -> str | None:
@@ -183,12 +186,22 @@ def _text(data: bytes, mail: Message) -> str:
 
 def _header(mail: Message, name: str) -> str:
     """The header unfolded, still encoded; bytes beyond ASCII are UTF-8."""
-    raw = mail.get(name)
-    if raw is None:
-        return ""
-    text = str(raw) if isinstance(raw, str) else str(raw).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    raw = next((str(value) for key, value in mail.raw_items() if key.lower() == name), "")
+    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return re.sub(r"\n[ \t]+", " ", text)
+
+
+def _person(sender: str) -> tuple[str, str]:
+    """Name and address; like git, the address in place of a name that is none or far too long."""
+    match = _PERSON.fullmatch(sender.strip())
+    if not match:
+        return "", ""
+    name = match["name"] or match["comment"] or ""
+    if name.startswith('"') and name.endswith('"'):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    name = " ".join(_decode(name).split())
+    address = match["email"] or match["bare"]
+    return (address if not name or len(name.encode()) > 60 or re.search("[@<>]", name) else name), address
 
 
 def _decode(text: str) -> str:

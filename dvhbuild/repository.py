@@ -103,8 +103,10 @@ def update_worktree(applied: Applied, directory: Path, reporter: Reporter | None
     index = directory.parent / f".{directory.name}.index"
     index.with_name(f"{index.name}.lock").unlink(missing_ok=True)  # of a run that was killed
     env = {"GIT_DIR": str(applied.repo), "GIT_WORK_TREE": str(directory), "GIT_INDEX_FILE": str(index)}
-    if index.exists():
+    try:
         git(reporter, "update-index", "-q", "--really-refresh", cwd=directory, env=env)
+    except HostError:
+        index.unlink(missing_ok=True)  # damaged: all files are written anew
     workers = f"checkout.workers={os.cpu_count() or 1}"
     git(reporter, "-c", workers, "read-tree", "--reset", "-u", applied.commit, cwd=directory, env=env)
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import minitree
 import pytest
+from minitree import FILES, git
 
+from dvhbuild.series import apply, checkout, import_base, load_series
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Silent, Step
 
@@ -51,3 +54,52 @@ def quiet(tmp_path: Path, heard: Heard) -> Settings:
     """Settings with a cache of the test's own and a reporter that remembers."""
     (tmp_path / "cache").mkdir()
     return Settings(root=tmp_path, cache=tmp_path / "cache", reporter=heard)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return minitree.source_of(minitree.tarball(tmp_path / "tiny-1.2.3.tar.xz"))
+
+
+@pytest.fixture
+def imported(source, quiet):
+    return import_base(source, quiet)
+
+
+@pytest.fixture
+def upstream(tmp_path):
+    """What upstream's git tree would be: the same files, to make patches on."""
+    tree = tmp_path / "upstream"
+    for name, text in FILES.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    (tree / "tools/run").chmod(0o755)
+    git("init", "-q", "-b", "main", cwd=tree)
+    git("add", "-A", cwd=tree)
+    git("commit", "-qm", "tiny", cwd=tree)
+    return tree
+
+
+@pytest.fixture
+def patches(upstream, tmp_path):
+    """Three patches: an edit, a new file with a long subject and no body, and an edit that removes a file."""
+    minitree.commit(
+        upstream,
+        "Édit: line five\n\nBecause of ünïcode.\n\n  indented\n\nTested: no",
+        src_main_c=("line 5\n", "five\n"),
+    )
+    minitree.commit(
+        upstream,
+        "add a file whose subject is so long that the header of its mail must be folded twice, or once",
+        new_file_c="x\n",
+    )
+    minitree.commit(upstream, "edit two\n\nbody", src_main_c=("line 30\n", "thirty\n"), src_other_c=None)
+    return minitree.write_series(upstream, tmp_path / "patches")
+
+
+@pytest.fixture
+def edited(imported, patches, quiet, tmp_path):
+    """A checkout of the three patches."""
+    directory = tmp_path / "edit"
+    checkout(apply(imported, load_series(patches), quiet), directory, quiet)
+    return directory
