@@ -7,6 +7,7 @@ to any depth.
 
 from __future__ import annotations
 
+import gzip
 import signal
 import struct
 import time
@@ -81,31 +82,19 @@ class Agent:
         Raises GuestError, and kills the command, if it is not done in time. A process that it leaves behind in the
         background lives on.
         """
-        deadline = Deadline.of(timeout)
-        channel = self.start(command, with_input=bool(stdin))
-        output = bytearray()
-        begin = time.monotonic()
-        said = "not done"
-        channel.attach(output.extend, lambda _reason: None)
-        try:
-            if stdin:
-                channel.write(stdin)
-                channel.eof()
-            status = self._exit(channel, deadline, f"{_short(command)}: its end", output)
-            said = f"status {status}"
-        finally:
-            channel.close()
-            self._note(command, bytes(output), f"{said}, {time.monotonic() - begin:.3f} s")
-        return Result(bytes(output), status)
+        return self._run(command, timeout, stdin, command, lambda result: result)
 
     def check(self, command: str, *, timeout: float | Deadline = 60.0, stdin: bytes = b"") -> str:
         """Like `run`, for what must succeed: return its output, less the last newline, or raise GuestError."""
-        result = self.run(command, timeout=timeout, stdin=stdin)
-        if result.status:
-            lines = _last_lines(result.output)
-            last = f": {lines[-1]}" if lines else ""
-            raise self._error(f"{_short(command)}: failed ({result.status}){last}", lines)
-        return result.text.rstrip("\n")
+        return self._must(command, self.run(command, timeout=timeout, stdin=stdin)).text.rstrip("\n")
+
+    def fetch(self, command: str, *, timeout: float | Deadline = 60.0) -> bytes:
+        """Like `check`, for output of many kilobytes, all of which is returned: the guest packs it.
+
+        A serial line of the emulated machine takes 11,520 bytes in a second of its devices' time.
+        """
+        packing = f"{{ ( {command}\n); printf '\\n%d' $?; }} 2>&1 | gzip -1"
+        return self._must(command, self._run(packing, timeout, b"", command, _unpacked)).output
 
     def start(self, command: str, *, label: str | None = None, with_input: bool = False) -> Channel:
         """Start `command` and return its channel: its output (and input), then its `exit`."""
@@ -177,6 +166,33 @@ class Agent:
                 raise HostError(f"L{self.level}: cannot be saved in the middle of a frame")
             return AgentState(channels=[channel.state() for channel in self._uplink.channels.values()])
 
+    def _run(
+        self, line: str, limit: float | Deadline, stdin: bytes, command: str, result_of: Callable[[Result], Result]
+    ) -> Result:
+        deadline = Deadline.of(limit)
+        channel = self.start(line, label=command, with_input=bool(stdin))
+        output = bytearray()
+        result: Result | None = None
+        begin = time.monotonic()
+        channel.attach(output.extend, lambda _reason: None)
+        try:
+            if stdin:
+                channel.write(stdin)
+                channel.eof()
+            status = self._exit(channel, deadline, f"{_short(command)}: its end", output)
+            result = result_of(Result(bytes(output), status))
+        finally:
+            channel.close()
+            self._note(command, result, bytes(output), time.monotonic() - begin)
+        return result
+
+    def _must(self, command: str, result: Result) -> Result:
+        if result.status:
+            lines = _last_lines(result.output)
+            last = f": {lines[-1]}" if lines else ""
+            raise self._error(f"{_short(command)}: failed ({result.status}){last}", lines)
+        return result
+
     def _start(self, kind: Kind, request: Type, payload: bytes, label: str) -> Channel:
         self._hub.raise_failure()
         if self._uplink.gone is not None:
@@ -232,11 +248,23 @@ class Agent:
         lines = tail if tail is not None else (self._log.tail() if self._log else ())
         return GuestError(f"L{self.level}: {message}", level=self.level, tail=lines, log=self._path)
 
-    def _note(self, command: str, output: bytes, end: str) -> None:
-        if self._record:
-            newline = b"" if not output or output.endswith(b"\n") else b"\n"
-            with self._hub.lock:
-                self._record.write(f"$ {command}\n".encode() + output + newline + f"-> {end}\n".encode())
+    def _note(self, command: str, result: Result | None, output: bytes, seconds: float) -> None:
+        if self._record is None:
+            return
+        said = result.output if result else output
+        newline = b"" if not said or said.endswith(b"\n") else b"\n"
+        end = f"status {result.status}" if result else "not done"
+        with self._hub.lock:
+            self._record.write(f"$ {command}\n".encode() + said + newline + f"-> {end}, {seconds:.3f} s\n".encode())
+
+
+def _unpacked(result: Result) -> Result:
+    """What a command printed and its status, of what `fetch` has made of them; of what is no gzip, nothing is made."""
+    try:
+        output, _newline, status = gzip.decompress(result.output).rpartition(b"\n")
+        return Result(output, int(status))
+    except (ValueError, OSError, EOFError):
+        return Result(result.output, result.status or 1)
 
 
 def _short(command: str) -> str:

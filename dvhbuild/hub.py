@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 CHECK_EVERY = 0.1
 """Seconds between two questions to `check` while somebody waits."""
+REST = 0.0005
+"""Seconds after each look at the lines: an emulated serial port hands over single bytes, better read by the dozen."""
 LAST_WORDS = 0.3
 """Seconds for which lines are still read after `check` has found the machine dead: the reason may be on its way."""
 
@@ -191,6 +193,7 @@ class Hub:
                             key.data(mask)
                     self._call_timers()
                     self._changed.notify_all()
+                time.sleep(REST)
             except Exception as error:  # noqa: BLE001 - nobody else would ever hear of it
                 failure = error if isinstance(error, DvhError) else HostError(f"the reader failed: {error!r}")
                 failure.__cause__ = None if failure is error else error

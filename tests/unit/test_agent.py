@@ -371,6 +371,20 @@ def test_real_commands(agent):
     assert agent.run("cat").output == b""  # no input is an end of input
 
 
+def test_real_fetch(agent, tmp_path):
+    big = b"kvm_exit: reason HLT rip 0xffffffff81000000\n" * 20_000
+    (tmp_path / "trace").write_bytes(big)
+    assert agent.fetch(f"cat {tmp_path}/trace") == big
+    assert agent.fetch("printf 'no newline'") == b"no newline"
+    with pytest.raises(GuestError, match=r"failed \(3\): why") as caught:
+        agent.fetch("echo out; echo why >&2; exit 3 # a comment")
+    assert caught.value.tail == ("out", "why")
+    with pytest.raises(GuestError, match=r"failed \(127\)"):
+        agent.fetch("no-such-command")
+    with pytest.raises(GuestError, match=r"failed \(2\): .*[Ss]yntax"):
+        agent.fetch("echo )")
+
+
 def test_real_name(hub, binary):
     made = Guest(hub, binary, "pty")
     made.stop()
