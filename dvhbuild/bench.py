@@ -18,7 +18,7 @@ from dvhbuild.errors import GuestError
 from dvhbuild.experiments.model import Experiment
 from dvhbuild.guests import linux_append
 from dvhbuild.lab import bring_up, run_directory
-from dvhbuild.machine import bochs
+from dvhbuild.machine import bochs, tcg
 from dvhbuild.measure import measure
 from dvhbuild.nest import Nest
 from dvhbuild.result import Base, Inputs, MadeBy, Result, Row
@@ -77,10 +77,10 @@ def inputs(builder: Builder, stack: Stack, seconds: float) -> Inputs:
         },
         stack=stack.model_dump(mode="json"),
         kernel_command_lines=[
-            f"{bochs.APPEND} {stack.levels[0].append}",
+            f"{(tcg if stack.machine == 'tcg' else bochs).APPEND} {stack.levels[0].append}",
             *(linux_append(number, level) for number, level in levels),
         ],
-        machine="bochs",
+        machine=stack.machine,
         host_cpu=_cpu_model(),
         seconds=round(seconds, 1),
     )

@@ -9,6 +9,7 @@ from functools import cached_property
 from dvhbuild.bases import Source, load_bases, obtain
 from dvhbuild.errors import UserError
 from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe
+from dvhbuild.machine import bochs
 from dvhbuild.recipes import BochsRecipe, BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
 from dvhbuild.settings import Settings
@@ -99,7 +100,8 @@ class Builder:
         files = self.store.obtain(FilesRecipe(linux, initrd, qemu, guest))
         return Artifacts(bochs, linux, qemu, guest, initrd, files)
 
-    def cd(self, stack: Stack, append: str) -> Entry:
-        """L0's boot CD for `stack`; `append` is what the machine adds to the stack's own kernel parameters."""
-        recipe = CdRecipe(self.artifacts.linux, self.artifacts.initrd, f"{append} {stack.levels[0].append}".strip())
+    def cd(self, stack: Stack) -> Entry:
+        """L0's boot CD for `stack`, with the emulated machine's kernel parameters and the stack's own."""
+        append = f"{bochs.APPEND} {stack.levels[0].append}".strip()
+        recipe = CdRecipe(self.artifacts.linux, self.artifacts.initrd, append)
         return self.store.obtain(recipe)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,10 @@ from dvhbuild.verdict import judge, load_bounds
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
 fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
+stack_option = click.option(
+    "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
+)
+machine_option = click.option("--machine", type=click.Choice(["bochs", "tcg"]), help="Run it on another machine.")
 base_argument = click.argument("base", type=click.Choice(list(SERIES)))
 
 _EXAMPLES = """
@@ -180,15 +185,16 @@ def build(settings: Settings, components: tuple[str, ...], explain_only: bool, a
 
 @cli.command()
 @click.option("--levels", type=click.IntRange(0), default=2, show_default=True, help="The highest level to boot.")
-@click.option("--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks.")
+@stack_option
+@machine_option
 @fresh_option
 @pass_settings
-def boot(settings: Settings, levels: int, stack_name: str, fresh: bool) -> int:
+def boot(settings: Settings, levels: int, stack_name: str, machine: str | None, fresh: bool) -> int:
     """Boot L0 and the levels above it; ends in a shell in the highest (or runs standard input there, if it is a pipe).
 
     Ctrl-] leaves, Ctrl-^ goes to the next lower level.
     """
-    stack = load_stack(stack_name)
+    stack = load_stack(stack_name, machine=machine)
     if levels >= len(stack.levels):
         raise UserError(f"--levels {levels}: the stack {stack_name} ends at L{len(stack.levels) - 1}")
     directory = run_directory(settings, "boot")
@@ -201,24 +207,31 @@ def boot(settings: Settings, levels: int, stack_name: str, fresh: bool) -> int:
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
 @click.option("--ops", type=click.IntRange(1, 20000), default=1000, show_default=True, help="Operations of each kind.")
-@click.option("--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks.")
+@stack_option
+@machine_option
 @fresh_option
 @pass_settings
 def verify(
-    settings: Settings, experiments: tuple[str, ...], file: Path | None, ops: int, stack_name: str, fresh: bool
+    settings: Settings,
+    experiments: tuple[str, ...],
+    file: Path | None,
+    ops: int,
+    stack_name: str,
+    machine: str | None,
+    fresh: bool,
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
     EXPERIMENTS: exits, timer, ipi, port, doorbell (all). Exit status 1 if a bound does not hold.
     """
-    job = Job(load_stack(stack_name), choose(experiments), ops, fresh)
+    job = Job(load_stack(stack_name, machine=machine), choose(experiments), ops, fresh)
     bounds = load_bounds()
     result = perform(Builder(settings), job)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     Console().print(results.table(result))
     click.echo(f"result: {file}")
-    broken = [outcome for outcome in judge(result.rows, bounds) if not outcome.holds]
+    broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
     for outcome in broken:
         click.echo(f"FAILED {outcome}")
     if broken:
@@ -245,6 +258,7 @@ def main() -> None:
     """Run the command line; exit with the status that the error names (see `errors`), 130 when interrupted."""
     console = Console(stderr=True)
     again = shlex.join(["dvhbuild", *sys.argv[1:]])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:

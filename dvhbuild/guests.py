@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from dvhbuild.stack import Level
 
 QEMU = "/dvh/qemu-system-x86_64"
-FILES = {0: "/dev/sda"}
-"""Where a level finds the disk of guest files; every level but L0 has it as /dev/vda."""
+_DISK = "DISK"
+_FIND_DISK = """while read device place rest; do [ $place = /dvh ] && disk=$device; done < /proc/mounts"""
+"""The disk of guest files is handed on from level to level."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ def linux(number: int, level: Level) -> str:
         *("-append", linux_append(number, level)),
         *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
         *("-chardev", f"socket,id=agent,path={sockets.agent},server=on,wait=on"),
-        *("-drive", f"if=none,id=files,format=raw,readonly=on,file={FILES.get(number - 1, '/dev/vda')}"),
+        *("-drive", f"if=none,id=files,format=raw,readonly=on,file={_DISK}"),
         *("-device", "virtio-blk-pci,drive=files"),
     ]
-    return f"exec {shlex.join(words)}"
+    return f"{_FIND_DISK}; exec {shlex.join(words).replace(_DISK, '$disk')}"
 
 
 def probe(number: int, level: Level) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.build import Builder
-from dvhbuild.machine import bochs
+from dvhbuild.machine import bochs, tcg
 from dvhbuild.machine.bochs import BochsParts
+from dvhbuild.machine.tcg import TcgParts
 from dvhbuild.nest import Nest
 from dvhbuild.settings import ROOT, Settings
 from dvhbuild.stack import Stack
@@ -24,6 +25,7 @@ STATE_DAYS = 14.0
 STATE_BYTES = 4 << 30
 """How long saved states are kept unused, and how much they may take together."""
 
+HIGHEST_SAVED = 1
 RUNS_KEPT = 20
 
 _MODULES = ("machine", "nest.py", "guests.py", "frames.py")
@@ -58,7 +60,7 @@ class StateRecipe:
         levels = Stack.model_dump_json(self.stack.model_copy(update={"levels": self.stack.levels[: self.level + 1]}))
         return {
             "bochs": parts.bochs.digest,
-            "cd": self.builder.cd(self.stack, bochs.APPEND).digest,
+            "cd": self.builder.cd(self.stack).digest,
             "files": parts.files.digest,
             "stack": digest_text(levels),
             "place": str(self.builder.settings.cache),
@@ -79,23 +81,42 @@ class StateRecipe:
 
 @contextmanager
 def bring_up(builder: Builder, stack: Stack, level: int, directory: Path, *, fresh: bool = False) -> Iterator[Nest]:
-    """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case."""
+    """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case.
+
+    What is saved is saved at L0's and at L1's prompt: higher levels are booted on from there.
+    """
+    if stack.machine == "tcg":
+        with _tcg_nest(builder, stack, directory) as nest:
+            nest.boot(level)
+            yield nest
+        return
     if fresh:
         with _nest(builder, stack, directory, None) as nest:
             nest.boot(level)
             yield nest
         return
-    state = builder.store.obtain(StateRecipe(builder, stack, level))
+    state = builder.store.obtain(StateRecipe(builder, stack, min(level, HIGHEST_SAVED)))
     builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
     with _nest(builder, stack, directory, state) as nest:
+        nest.boot(level)
         yield nest
+
+
+@contextmanager
+def _tcg_nest(builder: Builder, stack: Stack, directory: Path) -> Iterator[Nest]:
+    """A machine on TCG, which has no levels yet."""
+    artifacts = builder.artifacts
+    kernel, initrd = artifacts.linux.path / "bzImage", artifacts.initrd.path / "initrd.cpio"
+    parts = TcgParts(artifacts.qemu.path, kernel, initrd, artifacts.files.path / "files.img")
+    with tcg.start(parts, stack.levels[0], directory, builder.settings) as machine:
+        yield Nest(machine, stack, builder.settings)
 
 
 @contextmanager
 def _nest(builder: Builder, stack: Stack, directory: Path, state: Entry | None) -> Iterator[Nest]:
     """A machine, booted or restored, and the levels that it has from the start."""
     artifacts = builder.artifacts
-    cd = builder.cd(stack, bochs.APPEND).path / "l0.iso"
+    cd = builder.cd(stack).path / "l0.iso"
     parts = BochsParts(artifacts.bochs.path, cd, artifacts.files.path / "files.img")
     saved = state.path / "machine" if state else None
     with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:

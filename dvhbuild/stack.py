@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,20 +29,28 @@ class Level(BaseModel):
 
 
 class Stack(BaseModel):
-    """`levels[0]` is the machine itself, each further one a guest of the one before."""
+    """`levels[0]` is the machine itself, each further one a guest of the one before.
+
+    `machine` is what emulates it: Bochs is a Skylake with VMX, TCG a processor with SVM (see `machine`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     description: str
+    machine: Literal["bochs", "tcg"] = "bochs"
     levels: tuple[Level, ...] = Field(min_length=1)
 
 
-def load_stack(name: str, directory: Path = DIRECTORY) -> Stack:
-    """Read the stack `name`; raises UserError, with file and key, if it is not there or not right."""
+def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = None) -> Stack:
+    """Read the stack `name`, for another `machine` than its own if that is given.
+
+    Raises UserError, with file and key, if it is not there or not right.
+    """
     path = directory / f"{name}.toml"
     try:
-        return Stack(name=name, **tomllib.loads(path.read_text()))
+        table = tomllib.loads(path.read_text())
+        return Stack(name=name, **(table | ({"machine": machine} if machine else {})))
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in directory.glob("*.toml"))) or "none"
         raise UserError(f"{path}: no such stack", remedy=f"there are: {known}") from error

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dvhbuild.errors import UserError
-from dvhbuild.result import Row
+from dvhbuild.result import Result, Row
 
 BOUNDS = Path(__file__).with_name("bounds.toml")
 
@@ -28,6 +29,7 @@ class Bound(BaseModel):
     why: str
     operation: str | None = None
     config: str | None = None
+    machine: str | None = None
     level: int | None = None
     min: float | None = None
     max: float | None = None
@@ -40,8 +42,13 @@ class Bound(BaseModel):
             raise ValueError(f"metric {self.metric!r}: rows have no such field")
         return self
 
-    def matches(self, row: Row) -> bool:
-        wanted = ((self.operation, row.operation), (self.config, row.config), (self.level, row.level))
+    def matches(self, row: Row, machine: str) -> bool:
+        wanted = (
+            (self.machine, machine),
+            (self.operation, row.operation),
+            (self.config, row.config),
+            (self.level, row.level),
+        )
         return all(mine is None or mine == theirs for mine, theirs in wanted)
 
     def holds(self, value: float) -> bool:
@@ -81,13 +88,11 @@ def load_bounds(path: Path = BOUNDS) -> tuple[Bound, ...]:
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def judge(rows: Iterable[Row], bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
-    """Hold every row against every bound that matches it; an absent value does not hold."""
+def judge(result: Result, bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
+    """Hold every row against every bound that matches it."""
     outcomes = []
-    for row in rows:
-        for bound in bounds:
-            if bound.matches(row):
-                value = getattr(row, bound.metric)
-                number = float("nan") if value is None else float(value)
-                outcomes.append(Outcome(bound, row, number, bound.holds(number)))
+    for row, bound in itertools.product(result.rows, bounds):
+        if bound.matches(row, result.inputs.machine):
+            value = float(getattr(row, bound.metric))
+            outcomes.append(Outcome(bound, row, value, bound.holds(value)))
     return tuple(outcomes)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's TCG, which emulates SVM: a second substrate for the bench itself, on which kvm_amd counts the exits.
+
+Its clock is the host's, so its figures say nothing; it cannot be saved. What it is for: a fault that shows here as well
+is not the emulated Skylake's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from dvhbuild.errors import DvhError, GuestError, HostError
+from dvhbuild.hub import Hub
+from dvhbuild.lines import Line, socket_line
+from dvhbuild.process import running
+from dvhbuild.settings import Settings
+from dvhbuild.stack import Level
+
+APPEND = "console=ttyS0 dvh.uplink=virtio dvh.files=vda dvh.name=l0 panic=-1"
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class TcgParts:
+    """The directory of QEMU and its firmware, the kernel, the initrd, the files' disk."""
+
+    qemu: Path
+    kernel: Path
+    initrd: Path
+    disk: Path
+
+
+class TcgMachine:
+    """A running QEMU; made by `start`."""
+
+    def __init__(self, hub: Hub, process: Popen[bytes], directory: Path, lines: tuple[Line, Line]) -> None:
+        self.hub = hub
+        self.directory = directory
+        self.console, self.uplink = lines
+        self._process = process
+
+    def save(self, directory: Path) -> None:
+        raise HostError(f"{directory}: a machine on TCG cannot be saved")
+
+
+def command(parts: TcgParts, level: Level, directory: Path) -> list[str | Path]:
+    """The QEMU command line of L0."""
+    return [
+        *(parts.qemu / "qemu-system-x86_64", "-L", parts.qemu / "firmware", "-M", "q35", "-accel", "tcg,thread=multi"),
+        *("-cpu", "max", "-smp", str(level.cpus), "-m", str(level.memory), "-nodefaults", "-no-user-config"),
+        *("-display", "none", "-no-reboot", "-kernel", parts.kernel, "-initrd", parts.initrd),
+        *("-append", f"{APPEND} {level.append}"),
+        *("-chardev", f"socket,id=log,path={directory / 'console'},server=on,wait=on", "-serial", "chardev:log"),
+        *("-chardev", f"socket,id=agent,path={directory / 'uplink'},server=on,wait=on"),
+        *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
+        *("-drive", f"if=none,id=files,format=raw,readonly=on,file={parts.disk}"),
+        *("-device", "virtio-blk-pci,drive=files"),
+    ]
+
+
+@contextmanager
+def start(parts: TcgParts, level: Level, directory: Path, settings: Settings) -> Iterator[TcgMachine]:
+    """Boot a machine, for as long as the body runs; its files go to `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        hub = stack.enter_context(Hub())
+        out = stack.enter_context((directory / "qemu.out").open("wb"))
+        argv = command(parts, level, directory)
+        process = stack.enter_context(running(argv, reporter=settings.reporter, cwd=directory, stdout=out))
+        hub.check = lambda: _check(process, directory / "qemu.out")
+        console = socket_line(hub, directory / "console", START_SECONDS, "console")
+        stack.callback(console.close)
+        uplink = socket_line(hub, directory / "uplink", START_SECONDS, "uplink")
+        stack.callback(uplink.close)
+        yield TcgMachine(hub, process, directory, (console, uplink))
+
+
+def _check(process: Popen[bytes], log: Path) -> DvhError | None:
+    status = process.poll()
+    if status is None:
+        return None
+    tail = tuple(log.read_text(errors="replace").splitlines()[-20:])
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return GuestError(f"QEMU (TCG) {how}{f': {tail[-1]}' if tail else ''}", level=0, tail=tail, log=log)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: help with examples, and each kind of failure with its line and its exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from dvhbuild import cli
+from dvhbuild.errors import GuestError, HostError, UserError, VerdictError
+
+RUN = [sys.executable, "-m", "dvhbuild"]
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {**os.environ, "DVHBUILD_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
+
+
+def dvhbuild(environ, *words):
+    return subprocess.run([*RUN, *words], env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_has_examples():
+    help_text = CliRunner().invoke(cli.cli, ["--help"]).output
+    assert "dvhbuild doctor --install" in help_text
+    for command in ("doctor", "sources", "series", "build", "boot", "verify", "clean"):
+        assert CliRunner().invoke(cli.cli, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UserError("bad"), 2),
+        (HostError("bad"), 3),
+        (GuestError("bad", level=1, tail=("last words",)), 4),
+        (VerdictError("bad"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_failure_has_its_status(monkeypatch, capsys, error, status):
+    def fail(**_options):
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == status
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert ("dvhbuild: bad" in said) == (status != 130)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["verify", "no-such"], "no-such: no such experiment"),
+        (["verify", "--stack", "no-such"], "no-such.toml: no such stack"),
+        (["boot", "--levels", "7"], "--levels 7: the stack base-2cpu ends at L2"),
+        (["build", "no-such"], "no-such"),
+        (["--no-such"], "no-such"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(environ, words, says):
+    done = dvhbuild(environ, *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_does_not_exist_is_the_users_error(environ):
+    done = dvhbuild({**environ, "DVHBUILD_LINUX": "/no/such/tree"}, "build", "linux")
+    assert (done.returncode, "DVHBUILD_LINUX=/no/such/tree: no such file" in done.stderr) == (2, True)
+
+
+def test_series_status_for_programs(environ):
+    done = dvhbuild(environ, "series", "status", "--json")
+    assert {row["base"] for row in json.loads(done.stdout)} == {"linux", "qemu", "bochs"}
+
+
+def test_clean_removes_what_was_built_and_keeps_downloads(environ, tmp_path):
+    for name in ("store", "downloads"):
+        (tmp_path / "cache" / name).mkdir(parents=True)
+    assert dvhbuild(environ, "clean").returncode == 0
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["downloads"]
+    assert dvhbuild(environ, "clean", "--all").returncode == 0
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_its_children(tmp_path, sign):
+    script = (
+        "import sys; from dvhbuild import cli, process; from dvhbuild.steps import Silent\n"
+        "def slow(**_):\n"
+        "    with process.running(['sleep', '60'], reporter=Silent()) as child:\n"
+        "        print(child.pid, flush=True); child.wait()\n"
+        "cli.cli.main = slow; cli.main()\n"
+    )
+    ours = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = int(ours.stdout.readline())
+    ours.send_signal(sign)
+    said = ours.communicate(timeout=20)[1]
+    assert ours.returncode == 130
+    assert said.strip() == "dvhbuild: interrupted"
+    time.sleep(0.1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
