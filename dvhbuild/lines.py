@@ -39,6 +39,8 @@ class Line:
 
     def __init__(self, hub: Hub, fd: int, name: str) -> None:
         self.name = name
+        self.received = 0
+        """Bytes that have come so far: a sign of life."""
         self._hub = hub
         self._fd = fd
         self._unread = bytearray()
@@ -87,6 +89,7 @@ class Line:
                 self._end(os.strerror(error.errno or 0))
                 return
             if data:
+                self.received += len(data)
                 self._on_data(data)
             else:
                 self._end("closed by the other side")

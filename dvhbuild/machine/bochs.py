@@ -6,6 +6,7 @@ RDTSC counts its instructions, so what is measured on it repeats, whatever else 
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,12 @@ MSRS = "0x8b 0 02000065 00000000 00000000 00000000 ffffffff ffffffff\n"
 erratum; writes are ignored. The columns are Bochs's: MSR, type, reset value, reserved and ignored bits."""
 
 SAVE_SECONDS = 120.0
+
+SILENCE = 120.0
+"""Seconds of the emulator's own CPU time, some 10 G instructions, without a byte on any line, after which the guests
+count as hung while somebody waits for them. An idle machine uses no CPU time: there, only the waiting's limit ends it."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class BochsMachine:
         self.console, self.uplink = lines
         self.directory = directory
         self._process = process
+        self._lines = tuple(lines)
+        self._heard = (0, 0.0)
         hub.check = self._check
 
     def save(self, directory: Path) -> None:
@@ -98,7 +107,7 @@ class BochsMachine:
         """The emulator's own death, and what it said last."""
         status = self._process.poll()
         if status is None:
-            return None
+            return self._silence()
         log = self.directory / "bochs.log"
         said = log.read_text(errors="replace").splitlines() if log.exists() else []
         tail = tuple(line for line in said if line.strip())[-20:]
@@ -106,6 +115,24 @@ class BochsMachine:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         why = f": {panics[-1].partition('>>PANIC<<')[2].strip()}" if panics else ""
         return GuestError(f"the emulator {how}{why}", level=0, tail=tail, log=log)
+
+    def _silence(self) -> DvhError | None:
+        """Whether the guests compute and compute and say nothing."""
+        received = sum(line.received for line in self._lines)
+        used = _cpu_seconds(self._process.pid)
+        if received != self._heard[0]:
+            self._heard = (received, used)
+        silent = used - self._heard[1]
+        if silent < SILENCE:
+            return None
+        message = f"the guests hang: not a byte in {silent:.0f} s of the emulator's CPU time"
+        return GuestError(message, level=0, log=self.directory)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of process `pid` (proc(5), stat, fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager

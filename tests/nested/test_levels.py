@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Levels answer, a saved machine is the machine that was saved, and two machines do not meet."""
+
+import threading
+
+import pytest
+
+from dvhbuild.experiments import choose
+from dvhbuild.lab import bring_up
+from dvhbuild.measure import measure
+
+pytestmark = pytest.mark.nested
+
+
+def test_every_level_answers_and_the_highest_is_nested(builder, stack, tmp_path):
+    with bring_up(builder, stack, 2, tmp_path) as nest:
+        for number, linux in enumerate(nest.levels):
+            assert linux.agent.check("cat /proc/sys/kernel/hostname") == f"l{number}"
+            assert linux.agent.check("nproc") == "2"
+            assert linux.agent.run("exit 7").status == 7
+        assert "hypervisor" in nest.top.agent.check("grep -m1 ^flags /proc/cpuinfo")
+        assert len(nest.levels[1].agent.run("head -c 3000000 /dev/zero").output) == 3_000_000
+
+
+def test_a_saved_state_and_a_boot_give_the_same_figures(builder, stack, tmp_path):
+    rows = []
+    for name, fresh in (("saved", False), ("fresh", True)):
+        with bring_up(builder, stack, 0, tmp_path / name, fresh=fresh) as nest:
+            rows.append({row.operation: row for row in measure(nest, 1, choose(["exits", "ipi"]), 1000, "base")})
+    saved, fresh = rows
+    for operation, row in saved.items():
+        assert row.l0_exits_per_op == fresh[operation].l0_exits_per_op
+        assert row.l1_entries_per_op == fresh[operation].l1_entries_per_op
+        assert row.instructions_p50 == pytest.approx(fresh[operation].instructions_p50, rel=0.01)
+
+
+def test_two_machines_at_once(builder, stack, tmp_path):
+    answers = {}
+
+    def run(name):
+        with bring_up(builder, stack, 1, tmp_path / name) as nest:
+            nest.top.agent.check(f"echo {name} > /run/name")
+            answers[name] = nest.top.agent.check("sleep 1; cat /run/name")
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {"one": "one", "two": "two"}
