@@ -6,7 +6,8 @@ from __future__ import annotations
 import fnmatch
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import pygit2
@@ -40,17 +41,17 @@ def apply(imported: Imported, series: Series, settings: Settings) -> Applied:
             title = f"apply {len(series.names)} patches to {imported.name} {imported.version}"
             with step(settings.reporter, title, settings.logs / f"apply-{imported.name}.log") as current:
                 tip = imported.commit
-                for name, commit in _commits(imported, series, settings):
-                    settings.reporter.advanced(current, name)
-                    tip = commit
+                with closing(_commits(imported, series, settings)) as commits:
+                    for name, tip in commits:  # noqa: B007 (the last one counts)
+                        settings.reporter.advanced(current, name)
             repo.references.create(ref, pygit2.Oid(hex=tip))
         head = repo.references[ref].peel(pygit2.Commit)
-    commits = [str(commit.id) for commit in repo.walk(head.id) if str(commit.id) != imported.commit]
-    patches = tuple(zip(series.names, reversed(commits), strict=True))
+    ids = [str(commit.id) for commit in repo.walk(head.id) if str(commit.id) != imported.commit]
+    patches = tuple(zip(series.names, reversed(ids), strict=True))
     return Applied(imported.repo, imported.commit, str(head.id), str(head.tree_id), patches, series.digest)
 
 
-def _commits(imported: Imported, series: Series, settings: Settings) -> Iterator[tuple[str, str]]:
+def _commits(imported: Imported, series: Series, settings: Settings) -> Generator[tuple[str, str], None, None]:
     """Commit each patch of `series`, using an index of our own and no working tree."""
     log = settings.logs / f"apply-{imported.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

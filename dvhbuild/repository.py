@@ -8,8 +8,8 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -78,8 +78,11 @@ def import_base(source: Source, settings: Settings) -> Imported:
         ref = f"refs/imports/{source.version}-{(source.sha256 or '')[:16]}"
         if ref not in repo.references:
             log = settings.logs / f"import-{source.name}.log"
-            with step(settings.reporter, f"import {source.name} {source.version} into git", log) as current:
-                for number, name in enumerate(_fast_import(source, ref, Path(repo.path), settings.reporter, log)):
+            with (
+                step(settings.reporter, f"import {source.name} {source.version} into git", log) as current,
+                closing(_fast_import(source, ref, Path(repo.path), settings.reporter, log)) as files,
+            ):
+                for number, name in enumerate(files):
                     if number % 5000 == 0:
                         settings.reporter.advanced(current, f"{number} files, {name}")
         commit = repo.references[ref].peel(pygit2.Commit)
@@ -147,14 +150,13 @@ def _import_tree(source: Source, settings: Settings) -> Imported:
     return Imported(source.name, ours, str(commit), tree, source.version)
 
 
-def _fast_import(source: Source, ref: str, repo: Path, reporter: Reporter, log: Path) -> Iterator[str]:
+def _fast_import(source: Source, ref: str, repo: Path, reporter: Reporter, log: Path) -> Generator[str, None, None]:
     """Feed the archive of `source` to git fast-import, naming each file; `ref` appears when all of it is there."""
     # Level 1: zlib's default takes three times as long, no compression four times the disk.
     config = ("-c", "core.compression=1", "-c", "pack.compression=1")
     argv = ("git", *config, "fast-import", "--quiet", "--done", "--depth=0")
     log.parent.mkdir(parents=True, exist_ok=True)
-    for stale in (repo / "objects" / "pack").glob("tmp_pack_*"):
-        stale.unlink()  # of a run that was killed; we hold the lock
+    _tidy(repo)
     try:
         with (
             log.open("wb") as said,
@@ -162,21 +164,37 @@ def _fast_import(source: Source, ref: str, repo: Path, reporter: Reporter, log: 
             running(argv, reporter=reporter, cwd=repo, env=ENVIRONMENT, stdin=-1, stdout=said) as process,
         ):
             assert process.stdin is not None
-            who = f"{WHO[0]} <{WHO[1]}> {WHEN} +0000"
-            text = f"{source.name} {source.version}\n".encode()
-            head = f"commit {ref}\nauthor {who}\ncommitter {who}\ndata {len(text)}\n".encode()
-            process.stdin.write(head + text)
-            yield from _feed(tar, process.stdin)
-            process.stdin.write(b"\ndone\n")
-            process.stdin.close()
-            if status := process.wait():
-                raise HostError(f"git fast-import failed ({status})", log=log)
-    except BrokenPipeError as error:
-        raise HostError("git fast-import ended early", log=log) from error
+            try:
+                yield from _feed(tar, process.stdin, _head(source, ref))
+            finally:
+                with suppress(OSError):  # the status tells
+                    process.stdin.close()
+            failed = process.wait() != 0
+    except BrokenPipeError:
+        failed = True
     except _DAMAGED as error:
         if isinstance(error, HostError) or (isinstance(error, OSError) and error.errno):
             raise
         raise HostError(f"{source.path}: damaged archive: {error}", remedy="remove it and try again") from error
+    finally:
+        _tidy(repo)
+    if failed:
+        lines = log.read_text(errors="replace").splitlines()
+        fatal = next((line for line in lines if line.startswith("fatal: ")), "fatal: it ended early")
+        raise HostError(f"git fast-import: {fatal[7:]}", remedy="free some space?", log=log)
+
+
+def _tidy(repo: Path) -> None:
+    """Remove what a fast-import that was stopped leaves; the caller holds the lock."""
+    for stale in (*(repo / "objects" / "pack").glob("tmp_*"), *repo.glob("fast_import_crash_*")):
+        stale.unlink()
+
+
+def _head(source: Source, ref: str) -> bytes:
+    """The root commit, up to its files."""
+    who = f"{WHO[0]} <{WHO[1]}> {WHEN} +0000"
+    text = f"{source.name} {source.version}\n"
+    return f"commit {ref}\nauthor {who}\ncommitter {who}\ndata {len(text.encode())}\n{text}".encode()
 
 
 @contextmanager
@@ -197,8 +215,9 @@ def _archive(source: Source, reporter: Reporter) -> Iterator[tarfile.TarFile]:
         raise HostError(f"{source.path}: no tarball in its /usr/src")
 
 
-def _feed(tar: tarfile.TarFile, sink: IO[bytes]) -> Iterator[str]:
-    """Write the files of `tar`, without its one top directory, as commands of git fast-import."""
+def _feed(tar: tarfile.TarFile, sink: IO[bytes], head: bytes) -> Iterator[str]:
+    """Write `head` and the files of `tar`, without its one top directory, as commands of git fast-import."""
+    sink.write(head)
     top = None
     for member in tar:
         first, _, name = member.name.removeprefix("./").partition("/")
@@ -217,6 +236,7 @@ def _feed(tar: tarfile.TarFile, sink: IO[bytes]) -> Iterator[str]:
         else:
             continue
         yield name
+    sink.write(b"\ndone\n")
 
 
 def _write(sink: IO[bytes], mode: str, name: str, data: bytes) -> None:

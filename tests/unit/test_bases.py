@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -257,7 +258,7 @@ class TestUpstream:
         calls = []
         barrier = threading.Barrier(2)
         real = fetch._copy
-        monkeypatch.setattr(fetch, "_copy", lambda *args: (calls.append(1), real(*args)))
+        monkeypatch.setattr(fetch, "_copy", lambda *args: (calls.append(1), time.sleep(0.3), real(*args)))
 
         def run(_):
             barrier.wait()
@@ -283,8 +284,8 @@ class TestRemembered:
         base = tiny(store)
         first = obtain(base, quiet)
         (store / "tiny-1.2.3.tar.xz").unlink()
-        first.path.unlink()
-        first.path.write_bytes(b"the release" if how != "file" else b"the release, damaged")
+        if how == "file":
+            first.path.write_bytes(b"the release, damaged")
         stamp = (quiet.cache / "bases" / "tiny.json").stat()
         if how == "base":
             base = tiny(store, version="1.*")

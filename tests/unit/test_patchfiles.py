@@ -120,6 +120,10 @@ class TestMail:
         assert mail.message == "change\n\nwhy\n"
         assert mail.diff.decode() == self.DIFF
 
+    def test_blanks(self):
+        body = "\n\n  indented  \n\n\n\nlast\n\n\n"
+        assert parse_mail(self.mail(body=body), "x").message == "change\n\n  indented\n\nlast\n"
+
     @pytest.mark.parametrize(
         ("subject", "expected"),
         [

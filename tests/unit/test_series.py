@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from pathlib import Path
@@ -62,7 +63,26 @@ class TestImport:
             import_base(source, quiet)
         repo = quiet.cache / "git" / "tiny.git"
         assert not pygit2.Repository(str(repo)).references.objects
-        assert not list(repo.rglob("tmp_pack_*"))
+        assert not [path for path in repo.rglob("*") if path.name.startswith(("tmp_", "fast_import_crash"))]
+
+    def test_interrupted(self, source, quiet, heard):
+        heard.advanced = lambda step, doing: os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            import_base(source, quiet)
+        repo = quiet.cache / "git" / "tiny.git"
+        assert not pygit2.Repository(str(repo)).references.objects
+        assert not [path for path in repo.rglob("*") if path.name.startswith(("tmp_", "fast_import_crash"))]
+        del heard.advanced
+        assert import_base(source, quiet).version == VERSION
+
+    def test_git_that_fails(self, source, quiet, tmp_path, monkeypatch):
+        fake = tmp_path / "bin" / "git"
+        fake.parent.mkdir()
+        fake.write_text("#!/bin/sh\necho 'fatal: write error: No space left on device' >&2\nexit 128\n")
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+        with pytest.raises(HostError, match="fast-import: write error: No space left on device"):
+            import_base(source, quiet)
 
     @pytest.mark.parametrize("name", ["elsewhere/file", "tiny-1.2.3/../file"])
     def test_outside_of_the_top(self, tmp_path, quiet, name):
@@ -134,6 +154,10 @@ class TestApply:
     def test_same_ids_everywhere_and_done_once(self, source, imported, patches, quiet, tmp_path, heard):
         elsewhere = type(quiet)(root=tmp_path, cache=tmp_path / "elsewhere")
         first = apply(imported, load_series(patches), quiet)
+        author, committer = git("log", "-1", "--format=%an %ae %at|%cn %ce %ct", first.commit, cwd=first.repo).split(
+            "|"
+        )
+        assert committer == author
         assert apply(import_base(source, elsewhere), load_series(patches), elsewhere).patches == first.patches
         heard.steps.clear()
         assert apply(imported, load_series(patches), quiet) == first
