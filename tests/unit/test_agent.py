@@ -6,6 +6,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import termios
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -334,6 +335,11 @@ class Guest:
         self.hub = hub
         if kind == "pty":
             self.line = PtyLine(hub, "pty")
+            # As a serial line is when nobody has opened it yet: it echoes, and changes what it passes on.
+            fresh = os.openpty()
+            termios.tcsetattr(self.line._theirs, termios.TCSANOW, termios.tcgetattr(fresh[1]))
+            for end in fresh:
+                os.close(end)
             self.process = subprocess.Popen([binary, "--uplink", self.line.path, "--name", "l7"])
         else:
             ours, theirs = socket.socketpair()
@@ -432,7 +438,7 @@ def test_real_daemon_does_not_hold_up_its_parent(agent):
     os.kill(pid, 9)
 
 
-def test_real_timeout_kills_the_whole_group(agent):
+def test_real_timeout_kills_the_whole_group(hub, agent):
     with pytest.raises(GuestError, match=r"not after 0.3 s") as caught:
         agent.run("sleep 77 & echo $!; wait", timeout=0.3)
     pid = int(caught.value.tail[0])
@@ -440,7 +446,7 @@ def test_real_timeout_kills_the_whole_group(agent):
     while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert agent.channels() == ()
+    hub.wait(lambda: not agent.channels() or None, 5, "the channel's end", level=7)
 
 
 def test_real_terminal(hub, agent):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvhbuild.console import TAIL, Log, Stream, unstamped
+from dvhbuild.console import TAIL, Log, StampedFile, Stream, unstamped
 from dvhbuild.errors import DvhError, GuestError, HostError, UserError
 from dvhbuild.hub import Deadline, Hub
 from dvhbuild.lines import Line, PtyLine
@@ -168,6 +168,18 @@ def test_a_log_has_every_byte_with_its_time(hub, console):
     logged = console.path.read_bytes()
     assert unstamped(logged) == data + b"\nthe end\n"
     assert all(float(line.split()[0]) < 60 for line in logged.splitlines() if line.strip())
+
+
+line_parts = st.sampled_from([b"a line\n", b"\n", b"part", b"    1.234 ", b"\r\n", b"\xff\0"])
+
+
+@given(st.lists(st.lists(line_parts, max_size=4).map(b"".join), max_size=6))
+def test_a_stamped_file_gives_back_what_was_written(tmp_path_factory, chunks):
+    stamped = StampedFile(tmp_path_factory.mktemp("stamped") / "log", lambda: 12.3456)
+    for chunk in chunks:
+        stamped.write(chunk)
+    stamped.close()
+    assert unstamped(stamped.path.read_bytes()) == b"".join(chunks)
 
 
 def test_a_good_boot_does_not_fail(hub, console):
