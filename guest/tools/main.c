@@ -48,8 +48,8 @@ static void end(struct frozen *frozen, pid_t pid, const char *file)
 	snapshot("end", pid);
 	thaw(frozen);
 	if (file) {
-		cut(frozen, file);
 		trace_finish();
+		cut(frozen, file);
 	}
 }
 

@@ -465,19 +465,32 @@ def test_no_operation_is_an_error():
 SVM_CPUID = (
     "L2:CPUID >L1 L1:VMSAVE >L1 L1:VMLOAD >L1 L1:STGI >L1 L1:MSR_READ >L1 L1:CLGI >L1 L1:VMLOAD >L1 L1:VMRUN >L2"
 )
+VMX_CPUID = "L2:CPUID >L1 L1:MSR_READ >L1 L1:VMRESUME >L2"
+VMX_IPI_L1 = "L1:MSR_WRITE >L1 cpu1/>L1"
+VMX_IPI = (
+    "L2:MSR_WRITE >L1 L1:MSR_WRITE >L1 L1:VMRESUME >L2 "
+    "cpu1/>L1 cpu1/L1:LDTR_TR cpu1/>L1 cpu1/L1:MSR_READ cpu1/>L1 cpu1/L1:VMRESUME cpu1/>L2"
+)
+VMX_EXPIRY = "L2:MSR_WRITE >L1 L1:VMRESUME >L2 L2:EXTERNAL_INTERRUPT >L1 L1:VMRESUME >L2"
+INTERRUPTED = {"L1:EXTERNAL_INTERRUPT", "L1:PREEMPTION_TIMER"}
+IPI = Own(frozenset({"MSR_WRITE"}), frozenset({"*", "L1"}) | INTERRUPTED)
 
 
 @pytest.mark.parametrize(
-    ("file", "level", "exits", "entries", "sequence"),
+    ("file", "level", "mine", "ops", "exits", "entries", "sequence"),
     [
-        ("svm-l1-cpuid", 1, 1, 0, "L1:CPUID >L1"),
-        ("svm-l2-cpuid", 2, 8, 7, SVM_CPUID),
+        ("svm-l1-cpuid", 1, own("CPUID"), 40, 1, 0, "L1:CPUID >L1"),
+        ("svm-l2-cpuid", 2, own("CPUID"), 40, 8, 7, SVM_CPUID),
+        ("vmx-l1-ipi-halted", 1, IPI, 60, 1, 0, VMX_IPI_L1),
+        ("vmx-l2-cpuid", 2, own("CPUID"), 60, 3, 2, VMX_CPUID),
+        ("vmx-l2-ipi-halted", 2, IPI, 60, 6, 5, VMX_IPI),
+        ("vmx-l2-timer-expiry", 2, own("*", *INTERRUPTED), 60, 4, 2, VMX_EXPIRY),
     ],
 )
-def test_a_real_trace(file, level, exits, entries, sequence):
-    """40 CPUIDs of a guest on kvm_amd under QEMU's TCG, Linux 6.12.117."""
+def test_a_real_trace(file, level, mine, ops, exits, entries, sequence):
+    """Linux 6.12.117: a small guest on kvm_amd under QEMU's TCG, the probe on kvm_intel under Bochs."""
     timeline = locate(read((TRACES / f"{file}.trace.gz").read_bytes()))
-    summary = summarize(cut(timeline, level=level, own=own("CPUID")))
-    assert (summary.ops, summary.l0_exits.median, summary.l1_entries.median) == (40, exits, entries)
+    summary = summarize(cut(timeline, level=level, own=mine))
+    assert (summary.ops, summary.l0_exits.median, summary.l1_entries.median) == (ops, exits, entries)
     assert summary.sequences[0][0] == tuple(sequence.split())
     assert timeline.strangers == 0
