@@ -98,7 +98,7 @@ def install(
         raise HostError(f"missing: {', '.join(packages)}", remedy="install these (Debian's names) as root")
     log = settings.logs / "doctor.log"
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    with step(settings.reporter, f"install {', '.join(packages)}", log):
+    with step(settings.reporter, f"install {len(packages)} packages: {packages[0]} ...", log):
         run([*sudo, "apt-get", "-q", "update"], reporter=settings.reporter, log=log, env=env)
         words = [*sudo, "apt-get", "-q", "install", "-y", "--no-install-recommends", *packages]
         run(words, reporter=settings.reporter, log=log, env=env)

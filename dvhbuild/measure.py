@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dvhbuild import counters, probe, trace
-from dvhbuild.agent import Agent
 from dvhbuild.experiments.model import Experiment, Operation
 from dvhbuild.nest import Nest
 from dvhbuild.probe import Outcome, Probe
@@ -62,12 +61,7 @@ def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> t
     before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
     outcome = session.run(operation.name, ops, "mark", *operation.options)
     after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
-    timeline = trace.locate(trace.read(_fetch(l0, TRACE_FILE)), counters.levels(before))
+    timeline = trace.locate(trace.read(l0.fetch(f"cat {TRACE_FILE}")), counters.levels(before))
     counted = counters.agree(before, after, timeline)
     summary = trace.summarize(trace.cut(timeline, level=session.level, own=operation.own))
     return outcome, traced(summary, counted.vm)
-
-
-def _fetch(agent: Agent, path: str) -> bytes:
-    """A file of a guest; `trace.read` takes it compressed."""
-    return agent.run(f"gzip -c {path}").output

@@ -36,7 +36,7 @@ SAVE_SECONDS = 120.0
 
 SILENCE = 120.0
 """Seconds of the emulator's own CPU time, some 10 G instructions, without a byte on any line, after which the guests
-count as hung while somebody waits for them. An idle machine uses no CPU time: there, only the waiting's limit ends it."""
+count as hung while somebody waits for them. An idle machine uses no CPU time: the waiting's own limit ends it."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
