@@ -20,7 +20,6 @@
  *	 12 LOST           overrun commit_overrun dropped missed    at the end of each CPU's buffer: all must be 0
  *	 15 END            events          the number of records of kinds 1 to 6
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,12 +28,12 @@
 #include <unistd.h>
 
 #include "cut.h"
+#include "events.h"
 #include "tracefs.h"
 #include "util.h"
 
 #define MAGIC "DVHTRC1\n"
 #define MAX_PAGE 65536
-#define MAX_TYPE 65536
 #define MAX_VCPUS 256
 
 enum { CPU = 8, RUNS, VCPU, THREAD, LOST, END = 15 };
@@ -45,14 +44,6 @@ enum { TYPE_PADDING = 29, TYPE_TIME_EXTEND = 30, TYPE_TIME_STAMP = 31 };
 #define MISSED_EVENTS (1u << 31)
 #define MISSED_STORED (1u << 30)
 
-struct field {
-	unsigned int offset, size;
-};
-
-enum { F_REASON, F_INFO, F_INTR, F_ISA, F_VCPU, F_IMMEDIATE, F_ERROR, FIELDS };
-
-static unsigned char event_of_type[MAX_TYPE];
-static struct field fields[EVENTS][FIELDS];
 static FILE *out;
 static uint64_t events;
 static struct { uint32_t tid, vcpu; } vcpus[MAX_VCPUS];
@@ -71,64 +62,6 @@ static void tag(int kind, uint64_t value)
 {
 	putc_unlocked(kind, out);
 	number(value);
-}
-
-/* "\tfield:unsigned int exit_reason;\toffset:8;\tsize:4;\tsigned:0;" */
-static void find_field(int event, int which, const char *format, const char *name)
-{
-	struct field *field = &fields[event][which];
-	const char *at = format;
-	size_t length = strlen(name);
-
-	while ((at = strstr(at, name))) {
-		if (isspace((unsigned char)at[-1]) && at[length] == ';' &&
-		    sscanf(at + length, "; offset:%u; size:%u;", &field->offset, &field->size) == 2)
-			return;
-		at += length;
-	}
-	die("%s has no field %s: another kernel than this program knows", event_names[event], name);
-}
-
-static void learn_event(int event)
-{
-	char format[8192];
-	unsigned int id;
-
-	slurp(tracefs("events/kvm/%s/format", event_names[event]), format, sizeof(format));
-	if (sscanf(format, "name: %*s ID: %u", &id) != 1 || id >= MAX_TYPE)
-		die("%s: no ID in its format", event_names[event]);
-	event_of_type[id] = event;
-	switch (event) {
-	case ENTRY:
-		find_field(event, F_VCPU, format, "vcpu_id");
-		find_field(event, F_IMMEDIATE, format, "immediate_exit");
-		break;
-	case EXIT:
-		find_field(event, F_VCPU, format, "vcpu_id");
-		find_field(event, F_INFO, format, "info1");
-		find_field(event, F_INTR, format, "intr_info");
-		find_field(event, F_ISA, format, "isa");
-		/* fall through */
-	case NESTED_VMEXIT:
-		find_field(event, F_REASON, format, "exit_reason");
-		break;
-	case INJECT:
-		find_field(event, F_REASON, format, "exit_code");
-		find_field(event, F_INTR, format, "exit_int_info");
-		break;
-	case VMENTER_FAILED:
-		find_field(event, F_ERROR, format, "err");
-		break;
-	}
-}
-
-static uint64_t get(const unsigned char *data, int event, int which)
-{
-	const struct field *field = &fields[event][which];
-	uint64_t value = 0;
-
-	memcpy(&value, data + field->offset, field->size); /* little-endian, as x86 is */
-	return value;
 }
 
 static void name_vcpu(uint32_t tid, uint32_t vcpu)
@@ -207,7 +140,7 @@ static void take_event(struct cursor *cursor, int cpu, const unsigned char *data
 
 	memcpy(&type, data, sizeof(type)); /* struct trace_entry: type, flags, preempt_count, pid */
 	memcpy(&tid, data + 4, sizeof(tid));
-	event = event_of_type[type];
+	event = event_of_type(type);
 	if (!event)
 		die("an event of type %u, which was not asked for: is somebody else tracing?", type);
 	if (!cursor->begun) {
@@ -281,17 +214,17 @@ static void lost(int cpu, uint64_t missed)
 
 static size_t page_size(void)
 {
-	struct field data;
+	unsigned int offset, length;
 	char text[1024];
 	const char *at;
 
 	slurp(tracefs("events/header_page"), text, sizeof(text));
 	at = strstr(text, "char data;");
-	if (!at || sscanf(at, "char data; offset:%u; size:%u;", &data.offset, &data.size) != 2)
+	if (!at || sscanf(at, "char data; offset:%u; size:%u;", &offset, &length) != 2)
 		die("events/header_page: no data field");
-	if (data.offset != 16 || data.offset + data.size > MAX_PAGE)
+	if (offset != 16 || offset + length > MAX_PAGE)
 		die("events/header_page: unknown layout");
-	return data.offset + data.size;
+	return offset + length;
 }
 
 /* Returns 0 if there is no such CPU. */
@@ -326,8 +259,7 @@ void cut(const struct frozen *frozen, const char *file)
 	size_t size = page_size();
 	int i;
 
-	for (i = 1; i < EVENTS; i++)
-		learn_event(i);
+	learn_events();
 	out = fopen(file, "we");
 	if (!out)
 		die_errno("%s", file);
