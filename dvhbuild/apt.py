@@ -8,6 +8,7 @@ changed, and no root is needed. What apt says of a file stands on the signature 
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,6 +20,8 @@ from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 
 KEYRINGS = tuple(Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("pgp", "gpg"))
+LISTS_LAST = 600.0
+"""Seconds for which package lists need no update."""
 HELPER = Path("/usr/lib/apt/apt-helper")
 
 _DEBIAN = re.compile(r"((old)*stable|testing|unstable|sid|bookworm|trixie|forky|duke)(-security|-updates|-backports)?")
@@ -42,17 +45,26 @@ def find(package: str, suite: str, settings: Settings, *, source: bool) -> tuple
     machine has no Debian mirror or the mirror lacks the package.
     """
     log = settings.logs / "apt.log"
+    updated = settings.cache / "apt" / "updated"
     with locked(settings, "apt"):
         environment = _configure(suite, settings)
-        with step(settings.reporter, f"update the package lists of Debian {suite}", log):
-            run(("apt-get", "update", "-q"), reporter=settings.reporter, log=log, env=environment)
+        if not _recent(updated):
+            with step(settings.reporter, f"update the package lists of Debian {suite}", log):
+                run(("apt-get", "update", "-q"), reporter=settings.reporter, log=log, env=environment)
         words = ("source", "--only-source") if source else ("download",)
         argv = ("apt-get", *words, "--print-uris", package)
         try:
             said = output(argv, reporter=settings.reporter, env=environment)
         except HostError as error:
+            updated.unlink(missing_ok=True)
             raise UnreachableError(f"Debian {suite}: {package}: {error.message}", log=log) from error
+        if not _recent(updated):
+            updated.touch()  # only now: apt-get update is content with lists that it could not fetch
     return tuple(Remote(m["uri"], unquote(m["name"]), m["sha256"]) for m in _FILE.finditer(said))
+
+
+def _recent(updated: Path) -> bool:
+    return updated.exists() and abs(time.time() - updated.stat().st_mtime) < LISTS_LAST
 
 
 def fetch(remote: Remote, target: Path, settings: Settings) -> None:
@@ -106,7 +118,10 @@ def _configure(suite: str, settings: Settings) -> dict[str, str]:
     for part in ("state/lists/partial", "cache/archives/partial"):
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / "status").touch()
-    (root / "sources.list").write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    if not (root / "sources.list").exists() or (root / "sources.list").read_text() != text:
+        (root / "sources.list").write_text(text)
+        (root / "updated").unlink(missing_ok=True)
     (root / "apt.conf").write_text(_apt_conf(root))
     return {"APT_CONFIG": str(root / "apt.conf")}
 

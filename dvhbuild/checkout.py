@@ -14,14 +14,13 @@ import pygit2
 from dvhbuild.commits import apply
 from dvhbuild.errors import UserError
 from dvhbuild.patchfiles import SERIES, load_series, rewrite_list
-from dvhbuild.repository import Applied, Imported, git
+from dvhbuild.repository import CHECKOUT, Applied, Imported, git
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, step
 
 BRANCH = "dvh"
 """The branch of a checkout."""
 
-_STATE = "dvh.json"
 _FORMAT = ("--zero-commit", "--no-signature", "-N", "--abbrev=12", "-q")
 """One format for all patches: nothing in it depends on the machine, the version of git or the place in the series."""
 
@@ -51,7 +50,7 @@ class _State:
     @classmethod
     def read(cls, directory: Path) -> _State:
         try:
-            state = json.loads((directory / ".git" / _STATE).read_text())
+            state = json.loads((directory / ".git" / CHECKOUT).read_text())
             return cls(**{**state, "patches": tuple((name, commit) for name, commit in state["patches"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
@@ -59,7 +58,7 @@ class _State:
             ) from error
 
     def write(self, directory: Path) -> None:
-        (directory / ".git" / _STATE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (directory / ".git" / CHECKOUT).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @property
     def imported(self) -> Imported:

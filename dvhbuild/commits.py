@@ -27,13 +27,17 @@ def apply(imported: Imported, series: Series, settings: Settings) -> Applied:
     """The commits that `series` makes on `imported`; the same inputs always make the same ids.
 
     Author, date and message are the mail's, the tree is what `git am` would make of it. Raises UserError if the series
-    is for other versions, or a patch, of which it names file and hunk, does not apply; nothing is changed then.
+    is for other versions, or a patch, of which it names file and hunk, does not apply; nothing is changed then. A
+    checkout of the series that the user named as his tree is taken as it is.
     """
     if not fnmatch.fnmatchcase(imported.version, series.applies_to):
         raise UserError(
             f"{series.file}: applies to {series.applies_to}, but {imported.name} is {imported.version}",
             remedy="use a base of that version, or rework the series and its first line",
         )
+    if imported.patched:
+        settings.reporter.remark(f"{imported.name}: your checkout of the series is built as it is")
+        return Applied(imported.repo, imported.commit, imported.commit, imported.tree, ())
     repo = pygit2.Repository(str(imported.repo))
     ref = f"refs/applied/{imported.commit[:16]}-{series.digest[:16]}"
     with locked(settings, f"git-{imported.repo.stem}"):

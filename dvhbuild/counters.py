@@ -141,6 +141,17 @@ def _comparisons(before: Snapshot, after: Snapshot, timeline: Timeline) -> Itera
             yield f"vcpu{vcpu} level after", levels(after)[vcpu], totals.last, totals.last
 
 
+def agree_with_l1(l0: Difference, l1: Difference) -> None:
+    """Hold what L1 counted of L2 against what L0 counted of L1, while L2 did nothing outside of both windows.
+
+    Each return of L2 that L1 counts is the end of a run that L0 counts. Raises VerdictError that names both numbers.
+    """
+    if l1.total("exits") != l0.total("nested_run"):
+        raise VerdictError(
+            f"L0 counted {l0.total('nested_run')} runs of L2 (nested_run), L1 {l1.total('exits')} (exits)"
+        )
+
+
 def agree(before: Snapshot, after: Snapshot, timeline: Timeline) -> Difference:
     """Hold the counters against the trace of the same window and return their difference.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dvhbuild import counters, probe, trace
+from dvhbuild.counters import Snapshot
 from dvhbuild.experiments.model import Experiment, Operation
 from dvhbuild.nest import Nest
 from dvhbuild.probe import Outcome, Probe
@@ -58,10 +59,23 @@ def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> t
     """Perform the operation between markers, in a window of L0's counters and trace; return what these give a Row."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
+    l1_before = _snapshot_of_l1(nest, session)
     before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
     outcome = session.run(operation.name, ops, "mark", *operation.options)
     after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
     timeline = trace.locate(trace.read(l0.fetch(f"cat {TRACE_FILE}")), counters.levels(before))
     counted = counters.agree(before, after, timeline)
+    counted_by_l1: dict[str, int] = {}
+    if l1_before and (l1_after := _snapshot_of_l1(nest, session)):
+        l1 = counters.difference(l1_before, l1_after)
+        counters.agree_with_l1(counted, l1)
+        counted_by_l1 = dict(l1.vm)
     summary = trace.summarize(trace.cut(timeline, level=session.level, own=operation.own))
-    return outcome, traced(summary, counted.vm)
+    return outcome, traced(summary, counted.vm, counted_by_l1)
+
+
+def _snapshot_of_l1(nest: Nest, session: Probe) -> Snapshot | None:
+    """What L1's KVM has counted of the probe so far, if it is a guest of L1; it sleeps meanwhile."""
+    if session.level == 1:
+        return None
+    return counters.parse(session.below.check(f"kvmwindow stat {nest.pid(session.level)}"))

@@ -24,6 +24,9 @@ from dvhbuild.process import output, running
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Silent, step
 
+CHECKOUT = "dvh.json"
+"""The file in the .git of a checkout of a series that says what it was made of."""
+
 WHO = ("dvhbuild", "dvhbuild@localhost")
 WHEN = 1_000_000_000
 """Author and date of every root commit, so that the same sources always get the same commit id."""
@@ -44,13 +47,17 @@ _DAMAGED = (tarfile.TarError, EOFError, OSError)
 
 @dataclass(frozen=True)
 class Imported:
-    """A base in git: the bare repository, the root commit of this version, its tree."""
+    """A base in git: the bare repository, the root commit of this version, its tree.
+
+    `patched` if the user's tree is a checkout of the series, so that the series is in the tree already.
+    """
 
     name: str
     repo: Path
     commit: str
     tree: str
     version: str
+    patched: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def _import_tree(source: Source, settings: Settings) -> Imported:
     who = pygit2.Signature(*WHO, WHEN, 0)
     message = f"{source.name} {source.version}\n"
     commit = repo.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [])
-    return Imported(source.name, ours, str(commit), tree, source.version)
+    patched = (source.path / ".git" / CHECKOUT).is_file()
+    return Imported(source.name, ours, str(commit), tree, source.version, patched)
 
 
 def _fast_import(source: Source, ref: str, repo: Path, reporter: Reporter, log: Path) -> Generator[str, None, None]:

@@ -132,6 +132,8 @@ class Row(_Frozen):
     """The most frequent sequences, the most frequent first."""
     counters: Mapping[str, int]
     """What L0's KVM counted in the whole window, of all vCPUs, zeroes left out: these agree with the trace."""
+    l1_counters: Mapping[str, int]
+    """What L1's KVM counted of L2 in that window, zeroes left out; empty at level 1."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Row:
@@ -156,8 +158,10 @@ class Result(_Frozen):
     rows: tuple[Row, ...]
 
 
-def traced(summary: Summary, counted: Mapping[str, int]) -> dict[str, Any]:
-    """The fields of a Row that come from L0's trace and counters (`Difference.vm`); the others are the probe's."""
+def traced(summary: Summary, counted: Mapping[str, int], counted_by_l1: Mapping[str, int]) -> dict[str, Any]:
+    """The fields of a Row that come from L0's trace, and from L0's and L1's counters (`Difference.vm`); the others are
+    the probe's.
+    """
     return {
         "l0_exits_per_op": summary.l0_exits.median,
         "l0_exits_mean": summary.l0_exits.mean,
@@ -167,8 +171,13 @@ def traced(summary: Summary, counted: Mapping[str, int]) -> dict[str, Any]:
         "l1_entries_max": summary.l1_entries.max,
         "foreign": dict(summary.foreign),
         "sequences": tuple(Sequences(tokens=tokens, count=count) for tokens, count in summary.sequences),
-        "counters": {name: value for name, value in sorted(counted.items()) if value},
+        "counters": _nonzero(counted),
+        "l1_counters": _nonzero(counted_by_l1),
     }
+
+
+def _nonzero(counted: Mapping[str, int]) -> dict[str, int]:
+    return {name: value for name, value in sorted(counted.items()) if value}
 
 
 def json_schema() -> dict[str, Any]:

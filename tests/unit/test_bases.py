@@ -411,6 +411,31 @@ class TestDebian:
         listed = (quiet.cache / "apt" / "sources.list").read_text()
         assert f"deb-src [signed-by={fake / 'keyring.gpg'}] http://mirror/debian/ trixie main\n" in listed
 
+    def updates(self, fake):
+        return (fake / "calls").read_text().splitlines().count("update -q")
+
+    def test_lists_are_updated_once_for_all(self, store, quiet, fake, monkeypatch):
+        for _ in range(2):
+            obtain(self.base(store), quiet, refresh=True)
+        assert self.updates(fake) == 1
+        monkeypatch.setattr(apt, "LISTS_LAST", 0)
+        obtain(self.base(store), quiet, refresh=True)
+        assert self.updates(fake) == 2
+
+    @pytest.mark.parametrize("why", ["mirror", "lacking"])
+    def test_lists_are_updated_again(self, store, quiet, fake, why):
+        listed = (fake / "listed").read_text()
+        if why == "lacking":
+            (fake / "listed").unlink()
+            with pytest.raises(HostError):
+                obtain(self.base(store), quiet)
+            (fake / "listed").write_text(listed)
+        else:
+            obtain(self.base(store), quiet)
+            (fake / "known").write_text("http://other/debian/|bookworm|main|Debian\n")
+        obtain(self.base(store), quiet, refresh=True)
+        assert self.updates(fake) == 2
+
     def test_upstream_out_of_reach_falls_to_debian(self, store, quiet, fake, heard):
         base = tiny(store, debian=Debian(package="tiny", suite="trixie", source=True))
         (store / "tiny-1.2.3.tar.xz").unlink()

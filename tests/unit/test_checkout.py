@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from minitree import LINES, commit, contents, git, write_series
+from minitree import LINES, commit, contents, git, source_of, write_series
 
 from dvhbuild.errors import UserError
 from dvhbuild.patchfiles import SERIES
@@ -51,6 +51,14 @@ class TestCheckout:
         shutil.rmtree(quiet.cache / "git")
         apply(import_base(source, quiet), load_series(patches), quiet)
         assert export(edited, patches, quiet)
+
+    def test_named_as_the_tree_is_built_as_it_is(self, edited, imported, patches, quiet, heard):
+        (edited / "VERSION").write_text("mine\n")
+        own = import_base(source_of(edited, "git"), quiet)
+        applied = apply(own, load_series(patches), quiet)
+        assert git("show", f"{applied.tree}:VERSION", cwd=applied.repo) == "mine"
+        assert git("show", f"{applied.tree}:new/file.c", cwd=applied.repo) == "x"
+        assert any("as it is" in text for text in heard.remarks)
 
 
 class TestExport:

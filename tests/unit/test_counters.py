@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dvhbuild.counters import MEANING, agree, difference, levels, parse
+from dvhbuild.counters import MEANING, Difference, agree, agree_with_l1, difference, levels, parse
 from dvhbuild.errors import VerdictError
 from dvhbuild.trace import Kind, locate, read
 
@@ -158,3 +158,14 @@ def test_an_entry_from_before_the_window_may_run_in_it():
 def test_every_explained_counter_exists():
     before, _, _ = window("svm-l2-cpuid")
     assert MEANING.keys() <= before.vcpus[0].keys()
+
+
+@pytest.mark.parametrize(("runs", "exits", "agrees"), [(3000, 3000, True), (3000, 2999, False), (2999, 3000, False)])
+def test_l0_and_l1_count_the_same_runs_of_l2(runs, exits, agrees):
+    l0 = Difference(1, {0: {"nested_run": runs, "exits": 9000}}, {})
+    l1 = Difference(1, {0: {"nested_run": 0, "exits": exits}}, {})
+    if agrees:
+        agree_with_l1(l0, l1)
+    else:
+        with pytest.raises(VerdictError, match=f"L0 counted {runs} runs of L2 .*L1 {exits}"):
+            agree_with_l1(l0, l1)

@@ -50,6 +50,7 @@ ROW = Row(
     foreign={"EXTERNAL_INTERRUPT": 3},
     sequences=(Sequences(tokens=("L2:CPUID", ">L1"), count=990),),
     counters={"exits": 8100},
+    l1_counters={},
 )
 RESULT = Result(
     made_by=MadeBy(version="0.1.0", commit="ffb88a8", date=datetime(2025, 11, 24, 19, 0, tzinfo=UTC)),
@@ -156,11 +157,12 @@ def test_a_result_cannot_be_changed():
 def test_figures_of_a_trace_become_a_row():
     spread = Spread(8, 8.125, 9, 10)
     summary = Summary(40, spread, Spread(7, 7, 7, 7), spread, {"HLT": 2}, ((("L2:CPUID", ">L1"), 40),))
-    fields = traced(summary, {"exits": 320, "invlpg": 0})
+    fields = traced(summary, {"exits": 320, "invlpg": 0}, {"exits": 7, "invlpg": 0})
     row = Row(**{**ROW.model_dump(), **fields})
     assert (row.l0_exits_per_op, row.l0_exits_max, row.l1_entries_per_op) == (8, 10, 7)
     assert row.foreign == {"HLT": 2}
     assert row.counters == {"exits": 320}
+    assert row.l1_counters == {"exits": 7}
     assert row.sequences[0].tokens == ("L2:CPUID", ">L1")
 
 
