@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pygit2
 import pytest
 from minitree import FILES, LINES, VERSION, contents, git, refs, source_of, tarball
 
+from dvhbuild import repository
 from dvhbuild.bases import Source
 from dvhbuild.errors import HostError, UserError
 from dvhbuild.patchfiles import SERIES
+from dvhbuild.process import running
 from dvhbuild.series import apply, import_base, load_series, update_worktree
 
 
@@ -56,7 +59,17 @@ class TestImport:
         assert git("show", f"{imported.tree}:hard", cwd=imported.repo) == VERSION
 
     @pytest.mark.parametrize("keep", [0.5, 0])
-    def test_damaged(self, tmp_path, quiet, source, keep):
+    def test_damaged(self, quiet, source, keep, monkeypatch):
+        @contextmanager
+        def patient(*args, **kwargs):
+            """Let git come to its own end of the half that it got."""
+            with running(*args, **kwargs) as process:
+                try:
+                    yield process
+                finally:
+                    process.wait(5)
+
+        monkeypatch.setattr(repository, "running", patient)
         data = source.path.read_bytes()
         source.path.write_bytes(data[: int(len(data) * keep)])
         with pytest.raises(HostError, match="damaged archive"):
@@ -66,10 +79,15 @@ class TestImport:
         assert not [path for path in repo.rglob("*") if path.name.startswith(("tmp_", "fast_import_crash"))]
 
     def test_interrupted(self, source, quiet, heard):
-        heard.advanced = lambda step, doing: os.kill(os.getpid(), signal.SIGINT)
+        repo = quiet.cache / "git" / "tiny.git"
+
+        def interrupt(step, doing):
+            (repo / "objects" / "pack" / "tmp_pack_x").touch()  # as a killed git does
+            os.kill(os.getpid(), signal.SIGINT)
+
+        heard.advanced = interrupt
         with pytest.raises(KeyboardInterrupt):
             import_base(source, quiet)
-        repo = quiet.cache / "git" / "tiny.git"
         assert not pygit2.Repository(str(repo)).references.objects
         assert not [path for path in repo.rglob("*") if path.name.startswith(("tmp_", "fast_import_crash"))]
         del heard.advanced
