@@ -30,6 +30,9 @@ from dvhbuild.stack import load_stack
 from dvhbuild.terminal import TerminalReporter, explain
 from dvhbuild.verdict import judge, load_bounds
 
+TABLE_WIDTH = 120
+"""Characters of a table that goes to a file or a pipe."""
+
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
 fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
@@ -229,7 +232,8 @@ def verify(
     result = perform(Builder(settings), job)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
-    Console().print(results.table(result))
+    console = Console()
+    console.print(results.table(result), width=console.width if console.is_terminal else TABLE_WIDTH)
     click.echo(f"result: {file}")
     broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
     for outcome in broken:

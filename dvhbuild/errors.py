@@ -40,6 +40,10 @@ class HostError(DvhError, RuntimeError):
     status = 3
 
 
+class CancelledError(DvhError):
+    """Another part of the same work failed or was interrupted: never the first error, so never the one to show."""
+
+
 class GuestError(DvhError, RuntimeError):
     """A guest or the emulator failed: panic, oops, hang, triple fault, silence.
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dvhbuild.errors import DvhError, GuestError, HostError
+from dvhbuild.errors import CancelledError, DvhError, GuestError, HostError
 
 T = TypeVar("T")
 
@@ -59,16 +59,20 @@ class Hub:
     """Reads, writes and keeps time for one machine, in a thread of its own; a context manager.
 
     `check` is asked while somebody waits and returns the machine's error (the emulator's exit, silence in guest time)
-    or None. The first failure, from wherever, is kept: it ends every wait, and every later one at once.
+    or None; that `cancelled` is set is a failure too. The first failure, from wherever, is kept: it ends every wait, and
+    every later one at once.
     """
 
-    def __init__(self, check: Callable[[], DvhError | None] | None = None) -> None:
+    def __init__(
+        self, check: Callable[[], DvhError | None] | None = None, *, cancelled: threading.Event | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self.check = check
         self.failure: DvhError | None = None
         self.last_words: list[Callable[[], None]] = []
         """Called before the machine's own error is taken: a log may hold a better one."""
         self._begin = time.monotonic()
+        self._cancelled = cancelled
         self._changed = threading.Condition(self.lock)
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -164,6 +168,8 @@ class Hub:
         os.close(self._wake_out)
 
     def _ask(self) -> None:
+        if self._cancelled and self._cancelled.is_set():
+            self.fail(CancelledError("cancelled"))
         error = self.check() if self.check and not self._dying else None
         if error is not None:
             self._dying = True

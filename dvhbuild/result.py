@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from rich.box import SIMPLE
 from rich.table import Table
 
 from dvhbuild.errors import HostError, UserError
@@ -236,20 +237,20 @@ def _figure(value: float) -> str:
 
 
 def table(result: Result) -> Table:
-    """A table for people: operation x level; where a count is not always the same, its largest stands beside it."""
-    shown = Table(title=f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M}")
-    shown.add_column("operation")
-    for heading in ("config", "level", "ops", "lost", "exits to L0", "entries of L1", "p50", "p90", "max"):
-        shown.add_column(heading, justify="right")
+    """A table for people: operation x level; medians, and the largest number of exits where that is another."""
+    shown = Table(
+        title=f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC", box=SIMPLE, pad_edge=False
+    )
+    for heading in ("operation", "config"):
+        shown.add_column(heading, no_wrap=True)
+    numbers = ("level", "ops", "lost", "exits to L0", "max", "entries of L1", "max", "p50", "p90", "max")
+    for heading in numbers:
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
-        exits, entries = (
-            _figure(median) if median == largest else f"{_figure(median)} (max {_figure(largest)})"
-            for median, largest in (
-                (row.l0_exits_per_op, row.l0_exits_max),
-                (row.l1_entries_per_op, row.l1_entries_max),
-            )
+        values = (
+            *(row.level, row.ops, row.lost, row.l0_exits_per_op, row.l0_exits_max),
+            *(row.l1_entries_per_op, row.l1_entries_max),
+            *(row.instructions_p50, row.instructions_p90, row.instructions_max),
         )
-        cost = [_figure(value) for value in (row.instructions_p50, row.instructions_p90, row.instructions_max)]
-        numbers = [row.config, str(row.level), _figure(row.ops), _figure(row.lost)]
-        shown.add_row(row.operation, *numbers, exits, entries, *cost)
+        shown.add_row(row.operation, row.config, *map(_figure, values))
     return shown

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,17 @@ COMPONENTS = ("linux", "qemu", "bochs", "busybox")
 
 @dataclass(frozen=True)
 class Settings:
-    """`own` maps a component to the git tree or tarball that the user named for it (DVHBUILD_LINUX and so on)."""
+    """`own` maps a component to the git tree or tarball that the user named for it (DVHBUILD_LINUX and so on).
+
+    Once `cancelled` is set, every machine fails whoever waits for it: how one thread ends the work of the others.
+    """
 
     root: Path
     cache: Path
     downloads: Path | None = None
     own: Mapping[str, Path] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=Silent)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] = os.environ) -> Settings:

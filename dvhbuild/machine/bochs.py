@@ -143,7 +143,7 @@ def start(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "msrs.def").write_text(MSRS)
     with ExitStack() as stack:
-        hub = stack.enter_context(Hub())
+        hub = stack.enter_context(Hub(cancelled=settings.cancelled))
         lines = [PtyLine(hub, name) for name in ("console", "uplink")]
         for line in lines:
             stack.callback(line.close)

@@ -67,7 +67,7 @@ def start(parts: TcgParts, level: Level, directory: Path, settings: Settings) ->
     """Boot a machine, for as long as the body runs; its files go to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        hub = stack.enter_context(Hub())
+        hub = stack.enter_context(Hub(cancelled=settings.cancelled))
         out = stack.enter_context((directory / "qemu.out").open("wb"))
         argv = command(parts, level, directory)
         process = stack.enter_context(running(argv, reporter=settings.reporter, cwd=directory, stdout=out))

@@ -171,5 +171,4 @@ def test_the_table_shows_every_row():
     console.print(table(RESULT))
     text = console.export_text()
     (line,) = (line for line in text.splitlines() if "cpuid" in line)
-    cells = [cell.strip() for cell in line.strip("│ ").split("│")]
-    assert cells == ["cpuid", "base", "2", "1,000", "0", "8 (max 10)", "7", "15,748.5", "16,000", "99,999"]
+    assert line.split() == ["cpuid", "base", "2", "1,000", "0", "8", "10", "7", "7", "15,748.5", "16,000", "99,999"]
