@@ -233,7 +233,9 @@ def verify(
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     console = Console()
-    console.print(results.table(result), width=console.width if console.is_terminal else TABLE_WIDTH)
+    if not console.is_terminal:
+        console.width = TABLE_WIDTH
+    console.print(results.table(result))
     click.echo(f"result: {file}")
     broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
     for outcome in broken:

@@ -59,8 +59,8 @@ class Hub:
     """Reads, writes and keeps time for one machine, in a thread of its own; a context manager.
 
     `check` is asked while somebody waits and returns the machine's error (the emulator's exit, silence in guest time)
-    or None; that `cancelled` is set is a failure too. The first failure, from wherever, is kept: it ends every wait, and
-    every later one at once.
+    or None; that `cancelled` is set is a failure too. The first failure, from wherever, is kept: it ends every wait,
+    and every later one at once.
     """
 
     def __init__(
