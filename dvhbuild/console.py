@@ -16,7 +16,7 @@ from dvhbuild.hub import Deadline, Hub
 from dvhbuild.lines import Transport
 from dvhbuild.loglines import END, Cleaner, Finding, Lines, Matcher
 
-TAIL = 20
+TAIL = 30
 """Lines of a log that an error shows."""
 SETTLE = 1.0
 """Seconds without a word after which a kernel's report of its own death counts as complete."""

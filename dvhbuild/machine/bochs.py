@@ -22,7 +22,7 @@ from dvhbuild.process import running
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Level
 
-APPEND = "console=ttyS0,115200 dvh.uplink=/dev/ttyS1 dvh.files=sda dvh.name=l0 panic=-1"
+APPEND = "console=ttyS0,115200 dvh.uplink=/dev/ttyS1 dvh.files=sda dvh.name=l0"
 """L0's kernel parameters on this machine: com1 is its log, com2 the uplink."""
 
 IPS = 100_000_000

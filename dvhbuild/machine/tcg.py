@@ -20,7 +20,7 @@ from dvhbuild.process import running
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Level
 
-APPEND = "console=ttyS0 dvh.uplink=virtio dvh.files=vda dvh.name=l0 panic=-1"
+APPEND = "console=ttyS0 dvh.uplink=virtio dvh.files=vda dvh.name=l0"
 START_SECONDS = 20.0
 
 
