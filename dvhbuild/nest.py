@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -24,6 +26,9 @@ from dvhbuild.uplink import AgentState
 L0_SECONDS = 180.0
 GUEST_SECONDS = 600.0
 """Wall-clock limits for a boot; what ends a boot that went wrong sooner is its log, or the emulator's end."""
+
+QEMU_LAST_WORDS = 1.0
+"""Seconds for QEMU's end to be reported after its sockets have closed."""
 
 RESUME = "resume.json"
 
@@ -103,10 +108,11 @@ class Nest:
         below, hub, sockets = self.top.agent, self.machine.hub, guests.Sockets(number)
         qemu = below.start(guests.linux(number, self.stack.levels[number]), label=f"l{number}")
         watch_guest(hub, qemu, number)
-        log = Log(hub, below.connect(sockets.log), self._log_path(number), level=number)
-        uplink = below.connect(sockets.agent, timeout=60.0)
-        agent = Agent(hub, uplink, level=number, log=log, record=self._record(number))
-        agent.wait_ready(GUEST_SECONDS)
+        with _qemu_may_tell_why(hub):
+            log = Log(hub, below.connect(sockets.log), self._log_path(number), level=number)
+            uplink = below.connect(sockets.agent, timeout=60.0)
+            agent = Agent(hub, uplink, level=number, log=log, record=self._record(number))
+            agent.wait_ready(GUEST_SECONDS)
         below.check(guests.pin(number))
         return Linux(number, log, agent, qemu)
 
@@ -115,6 +121,18 @@ class Nest:
 
     def _log_path(self, number: int) -> Path:
         return self.machine.directory / f"l{number}.log"
+
+
+@contextmanager
+def _qemu_may_tell_why(hub: Hub) -> Iterator[None]:
+    """A guest that is gone may be so because its QEMU ended: that comes a moment later, and is the better error."""
+    try:
+        yield
+    except GuestError:
+        with suppress(GuestError):
+            hub.wait(lambda: hub.failure, QEMU_LAST_WORDS, "the end of QEMU", level=0)
+        hub.raise_failure()
+        raise
 
 
 def watch_guest(hub: Hub, qemu: Channel, number: int) -> None:

@@ -2,9 +2,9 @@
 """Real machines: what the tests share is only what the store holds anyway."""
 
 import os
-from pathlib import Path
 
 import pytest
+from procs import descendants
 
 from dvhbuild.build import Builder
 from dvhbuild.settings import Settings
@@ -27,16 +27,4 @@ def stack():
 @pytest.fixture
 def ours():
     """The pids of all processes that descend from this one, as a function."""
-    return lambda: _descendants(os.getpid())
-
-
-def _descendants(pid):
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            children = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for child in map(int, children):
-            found += [child, *_descendants(child)]
-    return found
+    return lambda: descendants(os.getpid())

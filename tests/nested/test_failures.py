@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from procs import descendants
 
 from dvhbuild import bench, probe
 from dvhbuild.errors import GuestError
@@ -96,7 +97,7 @@ def test_an_interrupted_run_leaves_no_process_and_no_result(builder, tmp_path, m
         for line in run.stderr:
             if line.startswith(moment):
                 break
-        emulators = _children(run.pid)
+        emulators = descendants(run.pid)
         assert emulators
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=30)[1]
@@ -104,7 +105,3 @@ def test_an_interrupted_run_leaves_no_process_and_no_result(builder, tmp_path, m
     assert said.splitlines()[-1] == "dvhbuild: interrupted"
     assert not any(Path(f"/proc/{pid}").exists() for pid in emulators)
     assert list(tmp_path.iterdir()) == []
-
-
-def _children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
