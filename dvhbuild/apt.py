@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dvhbuild.errors import HostError
-from dvhbuild.fetch import UnreachableError, locked, whole_or_nothing
+from dvhbuild.fetch import UnreachableError, whole_or_nothing
+from dvhbuild.locks import locked
 from dvhbuild.process import output, run
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from dvhbuild import apt
 from dvhbuild.errors import HostError, UserError
-from dvhbuild.fetch import UnreachableError, WrongHashError, download, locked, sha256
+from dvhbuild.fetch import UnreachableError, WrongHashError, download, sha256
+from dvhbuild.locks import locked
 from dvhbuild.settings import Settings
 
 BASES = Path(__file__).with_name("bases.toml")

@@ -30,7 +30,7 @@ from dvhbuild.stack import load_stack
 from dvhbuild.terminal import TerminalReporter, explain
 from dvhbuild.verdict import judge, load_bounds
 
-TABLE_WIDTH = 120
+TABLE_WIDTH = 140
 """Characters of a table that goes to a file or a pipe."""
 
 pass_settings = click.make_pass_decorator(Settings)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pygit2
 
 from dvhbuild.errors import HostError, UserError
-from dvhbuild.fetch import locked
+from dvhbuild.locks import locked
 from dvhbuild.patchfiles import PatchMail, Series, failed_hunk, parse_mail
 from dvhbuild.process import run
 from dvhbuild.repository import ENVIRONMENT, Applied, Imported, git

@@ -13,8 +13,6 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from dvhbuild.errors import HostError
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Step, step
@@ -43,23 +41,6 @@ def sha256(path: Path) -> str:
     """SHA-256 of the file at `path`, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def locked(settings: Settings, name: str) -> Iterator[None]:
-    """Hold the lock `name` of the cache; says so if another process has it. The kernel frees it however we end."""
-    directory = settings.cache / "locks"
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / f"{name}.lock")
-    try:
-        lock.acquire(timeout=0.1)
-    except Timeout:
-        with step(settings.reporter, f"wait for another dvhbuild that works on {name}"):
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pygit2
 
 from dvhbuild.bases import Source
 from dvhbuild.errors import HostError, UserError
-from dvhbuild.fetch import locked
+from dvhbuild.locks import locked
 from dvhbuild.process import output, running
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Silent, step

@@ -17,8 +17,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from dvhbuild.errors import HostError
+from dvhbuild.locks import locked
 from dvhbuild.settings import Settings
-from dvhbuild.steps import step
 
 MANIFEST = "inputs.json"
 
@@ -93,7 +93,7 @@ class Store:
             return entry
         inputs = recipe.inputs()
         digest = digest_inputs(inputs)
-        with self.lock(f"{recipe.name}-{digest[:16]}"):
+        with locked(self.settings, f"{recipe.name}-{digest[:16]}"):
             if not anew and (entry := self.find(recipe)):
                 return entry
             with _full_disk_is_ours(self.root), self._scratch(recipe.name) as scratch:
@@ -148,22 +148,6 @@ class Store:
         """Remove every result, and what killed processes left."""
         for path in list(self.root.glob("*")):
             shutil.rmtree(path)
-
-    @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock `name`, saying so if another process has it. The kernel frees it however we end."""
-        directory = self.settings.cache / "locks"
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0.1)
-        except Timeout:
-            with step(self.settings.reporter, f"wait for another dvhbuild that builds {name}"):
-                lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _remove(self, entry: Entry) -> bool:
         try:

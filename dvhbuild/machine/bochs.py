@@ -28,9 +28,19 @@ APPEND = "console=ttyS0,115200 dvh.uplink=/dev/ttyS1 dvh.files=sda dvh.name=l0"
 IPS = 100_000_000
 """Instructions in a second of the emulated devices' time; at this figure a serial line costs the guest little."""
 
-MSRS = "0x8b 0 02000065 00000000 00000000 00000000 ffffffff ffffffff\n"
+MSRS = """\
+0x8b 0 02000065 00000000 00000000 00000000 ffffffff ffffffff
+0x1d9 0 00000000 00000000 00000000 00000000 ffffffff ffffffff
+"""
 """A microcode revision (IA32_BIOS_SIGN_ID), without which Linux takes the processor for one with the TSC-deadline
-erratum; writes are ignored. The columns are Bochs's: MSR, type, reset value, reserved and ignored bits."""
+erratum, and IA32_DEBUGCTL, which KVM reads at each entry; writes are ignored. The columns are Bochs's: MSR, type, reset
+value, reserved and ignored bits."""
+
+BLOCK_KIB = 1024
+"""Bochs keeps guest memory in blocks of this size; many small ones cost seconds at each start, save and restore."""
+
+IDLE_SLEEP = 600
+"""Seconds of the devices' time, some 17 of the guests', after which a machine that only waits for us is throttled."""
 
 SAVE_SECONDS = 120.0
 
@@ -55,7 +65,7 @@ def options(parts: BochsParts, level: Level, serial: Sequence[Path], directory: 
     cpu = "model=corei7_skylake_x, reset_on_triple_fault=0, ignore_bad_msrs=1"
     return (
         "display_library: nogui",
-        f"memory: guest={level.memory}, host={level.memory}",
+        f"memory: guest={level.memory}, host={level.memory}, block_size={BLOCK_KIB}",
         f"romimage: file={parts.bochs / 'bios.bin'}",
         f"vgaromimage: file={parts.bochs / 'vgabios.bin'}",
         f"cpu: {cpu}, count={level.cpus}, ips={IPS}, msrs={directory / 'msrs.def'}",
@@ -65,11 +75,11 @@ def options(parts: BochsParts, level: Level, serial: Sequence[Path], directory: 
         f"ata1-master: type=cdrom, path={parts.cd}, status=inserted",
         "boot: cdrom",
         "pci: enabled=1, chipset=i440fx",
-        "clock: sync=none, time0=946684800",
+        f"clock: sync=none, time0=946684800, idle_sleep={IDLE_SLEEP}",
         *(f"com{number}: enabled=1, mode=term, dev={path}" for number, path in enumerate(serial, 1)),
         f"log: {directory / 'bochs.log'}",
         "panic: action=fatal",
-        "error: action=report",
+        "error: action=report, CPU0=ignore, CPU1=ignore",
         "info: action=ignore",
     )
 

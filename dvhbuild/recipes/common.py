@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from dvhbuild.errors import HostError
+from dvhbuild.locks import locked
 from dvhbuild.series import Applied, update_worktree
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
-from dvhbuild.store import Store, digest_files
+from dvhbuild.store import digest_files
 
 
 @cache
@@ -62,7 +63,7 @@ def work_area(name: str, applied: Applied, settings: Settings) -> Iterator[Work]
     """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it."""
     area = settings.cache / "work" / name
     log = settings.logs / f"build-{name}.log"
-    with Store(settings).lock(f"work-{name}"):
+    with locked(settings, f"work-{name}"):
         area.mkdir(parents=True, exist_ok=True)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(b"")
