@@ -112,7 +112,13 @@ def series_status(settings: Settings, directory: Path | None, as_json: bool) -> 
     """Show what each series applies to; with DIRECTORY, how that checkout differs from its series."""
     builder = Builder(settings)
     if directory is not None:
-        _print_json(asdict(patches.status(directory, settings)))
+        found = asdict(patches.status(directory, settings))
+        if as_json:
+            _print_json(found)
+            return
+        for kind in ("unchanged", "edited", "added", "removed", "uncommitted"):
+            for name in found[kind]:
+                click.echo(f"{kind:12}{name}")
         return
     rows = []
     for name in SERIES:
