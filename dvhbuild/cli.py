@@ -282,3 +282,7 @@ def main() -> None:
     except DvhError as error:
         explain(error, console, again)
         sys.exit(error.status)
+    except OSError as error:
+        host = HostError(f"{error.filename or 'the system'}: {error.strerror or error}")
+        explain(host, console, again)
+        sys.exit(host.status)

@@ -18,6 +18,11 @@ from dvhbuild.steps import Reporter
 
 Argv = Sequence[str | Path]
 
+FULL = 4 << 20
+"""Bytes that are left on a disk that was just too small."""
+
+MORE_SPACE = "free some space (dvhbuild clean), or set DVHBUILD_CACHE to a larger disk"
+
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -111,6 +116,10 @@ def run(
             except subprocess.TimeoutExpired as error:
                 raise HostError(f"{argv[0]}: not done after {timeout:.0f} s", log=log) from error
     if status:
+        if shutil.disk_usage(log.parent).free < FULL:
+            raise HostError(
+                f"{Path(argv[0]).name} failed ({status}): the disk of {log.parent} is full", remedy=MORE_SPACE
+            )
         lines = [text for text in log.read_text(errors="replace").splitlines() if text.strip()]
         where = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
         said = f"{Path(argv[0]).name} failed ({status}): {lines[-1]}"

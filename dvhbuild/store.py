@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from dvhbuild.errors import HostError
 from dvhbuild.locks import locked
+from dvhbuild.process import MORE_SPACE
 from dvhbuild.settings import Settings
 
 MANIFEST = "inputs.json"
@@ -183,5 +184,5 @@ def _full_disk_is_ours(where: Path) -> Iterator[None]:
             raise
         raise HostError(
             f"{error.filename or where}: {os.strerror(error.errno)}",
-            remedy="free some space (dvhbuild clean), or set DVHBUILD_CACHE to a larger disk",
+            remedy=MORE_SPACE,
         ) from error

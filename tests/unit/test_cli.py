@@ -40,6 +40,7 @@ def test_help_has_examples():
         (HostError("bad"), 3),
         (GuestError("bad", level=1, tail=("last words",)), 4),
         (VerdictError("bad"), 1),
+        (OSError(28, "bad", "dvhbuild"), 3),
         (KeyboardInterrupt(), 130),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dvhbuild import process
 from dvhbuild.errors import HostError
 from dvhbuild.process import output, run, running
 from dvhbuild.steps import Silent
@@ -84,3 +85,10 @@ def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path):
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert gone(pid)
+
+
+def test_a_full_disk_is_told_apart_from_a_failed_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "FULL", 1 << 60)
+    with pytest.raises(HostError, match=r"false failed \(1\): the disk of .* is full") as caught:
+        run(["false"], reporter=QUIET, log=tmp_path / "log")
+    assert "DVHBUILD_CACHE" in caught.value.remedy
