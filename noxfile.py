@@ -60,6 +60,9 @@ nox.options.sessions = ["lint", "tests", "test-nested", "test-machine"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
 
+PATIENCE = {"interrupt_timeout": 30, "terminate_timeout": 10}
+"""Seconds that an interrupted run may take to end its machines and builds."""
+
 COMPONENTS = ["linux", "qemu", "bochs", "guest"]
 
 
@@ -80,6 +83,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit tests: quick, no build, no network."""
     install(session, "test")
+    session.run("dvhbuild", "doctor", "--install")
     session.run("pytest", *(session.posargs or ["tests/unit"]))
 
 
@@ -89,7 +93,7 @@ def build(session: nox.Session, component: str) -> None:
     """Build one component, or take it from the cache."""
     install(session)
     session.run("dvhbuild", "doctor", "--install")
-    session.run("dvhbuild", "build", component, *session.posargs)
+    session.run("dvhbuild", "build", component, *session.posargs, **PATIENCE)
 
 
 @nox.session(name="test-nested")
@@ -97,7 +101,7 @@ def test_nested(session: nox.Session) -> None:
     """Boot L0, L1 and L2 and count what each operation costs: -- [EXPERIMENT...] [--json FILE] [--fresh]."""
     install(session)
     session.run("dvhbuild", "doctor", "--install")
-    session.run("dvhbuild", "verify", *session.posargs)
+    session.run("dvhbuild", "verify", *session.posargs, **PATIENCE)
 
 
 @nox.session(name="test-machine")
@@ -105,7 +109,7 @@ def test_machine(session: nox.Session) -> None:
     """Test the bench on real nested guests: consoles, saved states, and each way to fail."""
     install(session, "test")
     session.run("dvhbuild", "doctor", "--install")
-    session.run("pytest", "-p", "no:randomly", *(session.posargs or ["tests/nested"]))
+    session.run("pytest", "-p", "no:randomly", *(session.posargs or ["tests/nested"]), **PATIENCE)
 
 
 if __name__ == "__main__":

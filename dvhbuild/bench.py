@@ -15,7 +15,7 @@ from pathlib import Path
 import pygit2
 
 from dvhbuild.build import COMPONENTS, SERIES, Builder
-from dvhbuild.errors import CancelledError, GuestError
+from dvhbuild.errors import CancelledError, GuestError, UserError
 from dvhbuild.experiments.model import Experiment
 from dvhbuild.guests import linux_append
 from dvhbuild.lab import bring_up, run_directory
@@ -45,8 +45,11 @@ def perform(builder: Builder, job: Job) -> Result:
     Raises GuestError, VerdictError, HostError, the first there is: there is no partial result.
     """
     builder.artifacts  # noqa: B018 - built first, by one thread
-    began, begin = datetime.now(UTC), time.monotonic()
     levels = range(1, len(job.stack.levels))
+    if not levels:
+        raise UserError(f"{job.stack.name}: this stack has no guests to measure")
+    made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=datetime.now(UTC))
+    begin = time.monotonic()
     with ThreadPoolExecutor(len(levels)) as pool:
         futures = [pool.submit(_measure_level, builder, job, level) for level in levels]
         try:
@@ -58,7 +61,6 @@ def perform(builder: Builder, job: Job) -> Result:
     for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
         raise error
     rows = [row for future in futures for row in future.result()]
-    made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=began)
     return Result(made_by=made_by, inputs=inputs(builder, job.stack, time.monotonic() - begin), rows=rows)
 
 
@@ -113,7 +115,8 @@ def _commit(root: Path) -> str | None:
     """The commit of the checkout `root`, with "-dirty" if it was changed."""
     try:
         repository = pygit2.Repository(str(root))
+        head, changes = repository.head.target, repository.status().values()
     except pygit2.GitError:
         return None
-    dirty = any(not flags & pygit2.enums.FileStatus.IGNORED for flags in repository.status().values())
-    return f"{repository.head.target}{'-dirty' if dirty else ''}"
+    dirty = any(not flags & pygit2.enums.FileStatus.IGNORED for flags in changes)
+    return f"{head}{'-dirty' if dirty else ''}"

@@ -31,7 +31,7 @@ from dvhbuild.terminal import TerminalReporter, explain
 from dvhbuild.verdict import judge, load_bounds
 
 TABLE_WIDTH = 140
-"""Characters of a table that goes to a file or a pipe."""
+"""Characters that the table needs, whatever the terminal has."""
 
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
@@ -215,7 +215,13 @@ def boot(settings: Settings, levels: int, stack_name: str, machine: str | None, 
 @cli.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
-@click.option("--ops", type=click.IntRange(1, 20000), default=1000, show_default=True, help="Operations of each kind.")
+@click.option(
+    "--ops",
+    type=click.IntRange(1, 20000),
+    default=1000,
+    show_default=True,
+    help="Operations of each kind; fewer than 1000 break a bound.",
+)
 @stack_option
 @machine_option
 @fresh_option
@@ -239,8 +245,7 @@ def verify(
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     console = Console()
-    if not console.is_terminal:
-        console.width = TABLE_WIDTH
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(results.table(result))
     click.echo(f"result: {file}")
     broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
@@ -266,11 +271,22 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(_sign: int, _frame: object) -> None:
+    """End in good order, and let nothing interrupt that."""
+    for sign in _ENDING:
+        signal.signal(sign, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; exit with the status that the error names (see `errors`), 130 when interrupted."""
     console = Console(stderr=True)
     again = shlex.join(["dvhbuild", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in _ENDING:
+        signal.signal(sign, _interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.errors import HostError
-from dvhbuild.process import run
+from dvhbuild.process import run, search_path
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 
@@ -26,7 +27,11 @@ class Need:
     probe: str
 
     def met(self) -> bool:
-        return Path(self.probe).exists() if self.probe.startswith("/") else shutil.which(self.probe) is not None
+        return (
+            Path(self.probe).exists()
+            if self.probe.startswith("/")
+            else shutil.which(self.probe, path=search_path()) is not None
+        )
 
 
 def _library(name: str) -> str:
@@ -93,15 +98,17 @@ def install(
     packages = [need.package for need in needs if not need.met()]
     if not packages:
         return
-    sudo = () if os.geteuid() == 0 else ("sudo",)
+    sudo = () if os.geteuid() == 0 else ("sudo", "-n")
     if not find("apt-get") or (sudo and not find("sudo")):
         raise HostError(f"missing: {', '.join(packages)}", remedy="install these (Debian's names) as root")
     log = settings.logs / "doctor.log"
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    if sudo:
+        subprocess.run(("sudo", "-v"), check=False)  # may ask for a password: here, in the foreground
+    as_root = (*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
     with step(settings.reporter, f"install {len(packages)} packages: {packages[0]} ...", log):
-        run([*sudo, "apt-get", "-q", "update"], reporter=settings.reporter, log=log, env=env)
-        words = [*sudo, "apt-get", "-q", "install", "-y", "--no-install-recommends", *packages]
-        run(words, reporter=settings.reporter, log=log, env=env)
+        run([*as_root, "update"], reporter=settings.reporter, log=log)
+        words = [*as_root, "install", "-y", "--no-install-recommends", *packages]
+        run(words, reporter=settings.reporter, log=log)
     missing = [f"{need.probe} ({need.package})" for need in needs if not need.met()]
     if missing:
         raise HostError(f"still missing after installation: {', '.join(missing)}", log=log)

@@ -125,6 +125,12 @@ class Hub:
             self.failure = self.failure or error
             self._changed.notify_all()
 
+    def look(self) -> None:
+        """Ask whether the machine lives, for one who does not wait here; raises what has failed."""
+        with self.lock:
+            self._ask()
+        self.raise_failure()
+
     def raise_failure(self) -> None:
         """Raise what has failed, if anything has: a new exception each time, with the first as its cause."""
         if self.failure is not None:

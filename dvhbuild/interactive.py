@@ -71,7 +71,7 @@ class _Session:
     def follow(self) -> int:
         shell = self._show(self._nest.top.number)
         while not shell.over:
-            self._nest.machine.hub.raise_failure()
+            self._nest.machine.hub.look()
             if not select.select([sys.stdin.fileno()], [], [], POLL)[0]:
                 continue
             typed = os.read(sys.stdin.fileno(), 1024)

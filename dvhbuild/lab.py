@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.build import Builder
+from dvhbuild.locks import locked
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.machine.bochs import BochsParts
 from dvhbuild.machine.tcg import TcgParts
@@ -28,7 +29,7 @@ STATE_BYTES = 4 << 30
 HIGHEST_SAVED = 1
 RUNS_KEPT = 20
 
-_MODULES = ("machine", "nest.py", "guests.py", "frames.py")
+_MODULES = ("machine", "nest.py", "guests.py", "frames.py", "channel.py", "uplink.py", "agent.py")
 """What of this package a saved state depends on: how machine and levels are started, how agents are spoken to."""
 
 
@@ -36,10 +37,12 @@ def run_directory(settings: Settings, name: str) -> Path:
     """A new directory for the logs of one run; the oldest of many are removed."""
     root = settings.cache / "runs"
     root.mkdir(parents=True, exist_ok=True)
-    for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)[:-RUNS_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
     directory = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
-    directory.mkdir()
+    with locked(settings, "runs"):
+        for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)[:-RUNS_KEPT]:
+            if not Path("/proc", old.name.split("-")[2]).exists():
+                shutil.rmtree(old, ignore_errors=True)
+        directory.mkdir()
     return directory
 
 

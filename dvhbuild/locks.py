@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
+from dvhbuild.errors import CancelledError
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 
@@ -22,8 +23,18 @@ def locked(settings: Settings, name: str) -> Iterator[None]:
         lock.acquire(timeout=0.1)
     except Timeout:
         with step(settings.reporter, f"wait for another dvhbuild that works on {name}"):
-            lock.acquire()
+            while not _acquired(lock):
+                if settings.cancelled.is_set():
+                    raise CancelledError("cancelled") from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        return False
+    return True

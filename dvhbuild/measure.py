@@ -15,7 +15,10 @@ from dvhbuild.result import Row, traced
 from dvhbuild.steps import step
 
 TRACE_KIB = 16384
-"""Size of L0's trace buffer, KiB per CPU: some 200,000 events."""
+"""Size of L0's trace buffer at least, KiB per CPU: some 200,000 events."""
+
+KIB_PER_OPERATION = 4
+"""What an operation of L2 takes in it, with its markers and some to spare."""
 
 TRACE_FILE = "/run/trace"
 
@@ -60,7 +63,7 @@ def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> t
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
     l1_before = _snapshot_of_l1(nest, session)
-    before = counters.parse(l0.check(f"kvmwindow begin {pid} {TRACE_KIB}"))
+    before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
     outcome = session.run(operation.name, ops, "mark", *operation.options)
     after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
     timeline = trace.locate(trace.read(l0.fetch(f"cat {TRACE_FILE}")), counters.levels(before))

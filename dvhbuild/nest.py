@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from dvhbuild import guests
 from dvhbuild.agent import Agent
 from dvhbuild.channel import Channel
 from dvhbuild.console import Log, StampedFile
-from dvhbuild.errors import GuestError
+from dvhbuild.errors import GuestError, HostError
 from dvhbuild.hub import LAST_WORDS, Hub
 from dvhbuild.machine import Machine
 from dvhbuild.settings import Settings
@@ -27,9 +28,10 @@ L0_SECONDS = 180.0
 GUEST_SECONDS = 600.0
 """Wall-clock limits for a boot; what ends a boot that went wrong sooner is its log, or the emulator's end."""
 
-QEMU_LAST_WORDS = 1.0
-"""Seconds for QEMU's end to be reported after its sockets have closed."""
+QEMU_LAST_WORDS = 5.0
+"""Seconds for a guest's last words, and for its QEMU's, to reach us: a call trace takes a while through L0's line."""
 
+SAVE_TRIES = 3
 RESUME = "resume.json"
 
 
@@ -70,10 +72,22 @@ class Nest:
                 self.levels.append(self._boot_machine() if level == 0 else self._boot_guest(level))
 
     def save(self, directory: Path) -> None:
-        """Save the machine and all that it takes to go on from here, as `directory`."""
-        states = [LevelState(agent=linux.agent.state(30.0)) for linux in reversed(self.levels)]
-        self.machine.save(directory)
-        (directory / RESUME).write_text(json.dumps(states[::-1]))
+        """Save the machine and all that it takes to go on from here, as `directory`.
+
+        Raises HostError if a console does not stop to talk: what it said meanwhile would be missed on the other side.
+        """
+        for _ in range(SAVE_TRIES):
+            states = self._states()
+            self.machine.save(directory)
+            if _heard_from_consoles(self._states()) == _heard_from_consoles(states):
+                (directory / RESUME).write_text(json.dumps(states))
+                return
+            shutil.rmtree(directory)
+        raise HostError("the machine cannot be saved: its consoles do not fall silent")
+
+    def _states(self) -> list[LevelState]:
+        """What the agents say of their channels; the highest first, as its bytes are the lower ones' bytes."""
+        return [LevelState(agent=linux.agent.state(30.0)) for linux in reversed(self.levels)][::-1]
 
     def resume(self, directory: Path) -> None:
         """Take up the levels of a machine that was restored from `directory`."""
@@ -84,8 +98,8 @@ class Nest:
             console = below.agent.take(sockets.log) if below else self.machine.console
             uplink = below.agent.take(sockets.agent) if below else self.machine.uplink
             qemu = below.agent.take(f"l{number}") if below else None
-            if qemu:
-                watch_guest(self.machine.hub, qemu, number)
+            if below and qemu:
+                watch_guest(self.machine.hub, below.agent, qemu, number)
             log = Log(self.machine.hub, console, self._log_path(number), level=number)
             agent = Agent(
                 self.machine.hub, uplink, level=number, log=log, record=self._record(number), state=state["agent"]
@@ -107,7 +121,7 @@ class Nest:
     def _boot_guest(self, number: int) -> Linux:
         below, hub, sockets = self.top.agent, self.machine.hub, guests.Sockets(number)
         qemu = below.start(guests.linux(number, self.stack.levels[number]), label=f"l{number}")
-        watch_guest(hub, qemu, number)
+        watch_guest(hub, below, qemu, number)
         with _qemu_may_tell_why(hub):
             log = Log(hub, below.connect(sockets.log), self._log_path(number), level=number)
             uplink = below.connect(sockets.agent, timeout=60.0)
@@ -123,6 +137,11 @@ class Nest:
         return self.machine.directory / f"l{number}.log"
 
 
+def _heard_from_consoles(states: list[LevelState]) -> list[int]:
+    channels = [channel for state in states for channel in state["agent"]["channels"]]
+    return [channel["received"] for channel in channels if channel["label"].endswith(".log")]
+
+
 @contextmanager
 def _qemu_may_tell_why(hub: Hub) -> Iterator[None]:
     """A guest that is gone may be so because its QEMU ended: that comes a moment later, and is the better error."""
@@ -135,7 +154,7 @@ def _qemu_may_tell_why(hub: Hub) -> Iterator[None]:
         raise
 
 
-def watch_guest(hub: Hub, qemu: Channel, number: int) -> None:
+def watch_guest(hub: Hub, below: Agent, qemu: Channel, number: int) -> None:
     """Make the end of a guest's QEMU a failure of the machine, with what QEMU said, unless a log tells a better one."""
     said: deque[str] = deque(maxlen=20)
 
@@ -143,6 +162,13 @@ def watch_guest(hub: Hub, qemu: Channel, number: int) -> None:
         tail = tuple("".join(said).splitlines()[-20:])
         last = f": {tail[-1]}" if tail else ""
         error = GuestError(f"L{number}: its QEMU {reason}{last}", level=number, tail=tail)
-        hub.later(LAST_WORDS, lambda: hub.died(error))
+        tell(error, hub.now + QEMU_LAST_WORDS)
+
+    def tell(error: GuestError, deadline: float) -> None:
+        talking = any(channel.name == guests.Sockets(number).log for channel in below.channels())
+        if talking and hub.now < deadline:
+            hub.later(LAST_WORDS, lambda: tell(error, deadline))
+        else:
+            hub.died(error)
 
     qemu.attach(lambda data: said.append(data.decode(errors="replace")), ended)

@@ -8,8 +8,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,29 +30,30 @@ GRACE = 3.0
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 """PR_SET_PDEATHSIG by util-linux's setpriv: a preexec_fn of our own may deadlock, as a thread reads the consoles."""
 
-_KEPT = ("PATH", "HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
+_KEPT = ("HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
+
+
+def search_path() -> str:
+    """Where programs are looked for: beside our Python (meson, ninja), on PATH, and where mke2fs is for root alone."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The small environment that every process gets: the same locale and terminal everywhere, plus `extra`."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **(extra or {})}
+    return {**kept, "PATH": search_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb", **(extra or {})}
 
 
-def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> int:
-    """End `process` and its group: SIGTERM, after `grace` seconds SIGKILL; return its status."""
-    for sign, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-        try:
+def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+    """End `process` and its group: SIGTERM, after `grace` seconds, or for what its leader left behind, SIGKILL.
+
+    What is not ours to kill (sudo's) gets as long to end by itself.
+    """
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(wait)
-        except subprocess.TimeoutExpired:
-            continue
-        if sign == signal.SIGTERM:
-            continue  # the leader is gone; SIGKILL whatever it left in the group
-    return process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def running(
     """
     words = tuple(str(word) for word in argv)
     reporter.command(words, cwd)
-    if shutil.which(words[0]) is None:
+    if shutil.which(words[0], path=search_path()) is None:
         raise HostError(f"{words[0]}: not found", remedy="dvhbuild doctor --install")
     process = subprocess.Popen(
         (*_DIE_WITH_US, *words),

@@ -39,7 +39,7 @@ class Stack(BaseModel):
     name: str
     description: str
     machine: Literal["bochs", "tcg"] = "bochs"
-    levels: tuple[Level, ...] = Field(min_length=1)
+    levels: tuple[Level, ...] = Field(min_length=1, max_length=4)
 
 
 def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = None) -> Stack:
@@ -54,7 +54,7 @@ def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = 
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in directory.glob("*.toml"))) or "none"
         raise UserError(f"{path}: no such stack", remedy=f"there are: {known}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -123,6 +123,8 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         for manifest in sorted(self.root.glob(f"*/{MANIFEST}")):
+            if manifest.parent.name.startswith("."):
+                continue  # a build that is not done
             inputs = json.loads(manifest.read_text())
             name = manifest.parent.name.rpartition("-")[0]
             yield Entry(name, digest_inputs(inputs), manifest.parent, inputs)
@@ -131,6 +133,10 @@ class Store:
         """Remove results whose name starts with `prefix` and that were last used over `max_days` ago, then the oldest
         until the rest take at most `max_bytes`; returns what was removed.
         """
+        with locked(self.settings, "prune"):
+            return self._prune(prefix, max_days, max_bytes)
+
+    def _prune(self, prefix: str, max_days: float, max_bytes: int) -> tuple[Entry, ...]:
         newest_first = sorted(
             (entry for entry in self.entries() if entry.name.startswith(prefix)),
             key=lambda entry: entry.path.stat().st_mtime,
@@ -153,9 +159,9 @@ class Store:
     def _remove(self, entry: Entry) -> bool:
         try:
             with FileLock(self.settings.cache / "locks" / f"{entry.path.name}.lock", timeout=0):
-                shutil.rmtree(entry.path)
+                shutil.rmtree(entry.path, ignore_errors=True)
         except Timeout:
-            return False  # in use
+            return False  # it is just being built
         return True
 
     def _path(self, name: str, digest: str) -> Path:
@@ -166,7 +172,9 @@ class Store:
         """An empty directory that is gone after the `with` unless it was renamed."""
         self.root.mkdir(parents=True, exist_ok=True)
         scratch = self.root / f".{name}-{os.getpid()}"
-        shutil.rmtree(scratch, ignore_errors=True)
+        for left in self.root.glob(f".{name}-*"):
+            if not Path("/proc", left.name.rpartition("-")[2]).exists():
+                shutil.rmtree(left, ignore_errors=True)
         scratch.mkdir()
         try:
             yield scratch

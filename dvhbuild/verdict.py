@@ -81,7 +81,7 @@ def load_bounds(path: Path = BOUNDS) -> tuple[Bound, ...]:
     """Read the bounds; raises UserError that names file and key."""
     try:
         return _File(**tomllib.loads(path.read_text())).bound
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
