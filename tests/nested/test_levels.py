@@ -7,7 +7,9 @@ import pytest
 
 from dvhbuild.experiments import choose
 from dvhbuild.lab import bring_up
+from dvhbuild.machine import bochs
 from dvhbuild.measure import measure
+from dvhbuild.nest import Nest
 
 pytestmark = pytest.mark.nested
 
@@ -48,3 +50,16 @@ def test_two_machines_at_once(builder, stack, tmp_path):
     for thread in threads:
         thread.join()
     assert answers == {"one": "one", "two": "two"}
+
+
+def test_a_guest_that_computes_while_it_is_saved_goes_on(builder, stack, tmp_path):
+    with bring_up(builder, stack, 1, tmp_path / "one") as nest:
+        nest.top.agent.check("for i in 1 2; do (while :; do :; done) >/dev/null 2>&1 & done")
+        nest.save(tmp_path / "state")
+    artifacts = builder.artifacts
+    cd, disk = builder.cd(stack).path / "l0.iso", artifacts.files.path / "files.img"
+    parts = bochs.BochsParts(artifacts.bochs.path, cd, disk)
+    with bochs.start(parts, stack.levels[0], tmp_path / "two", builder.settings, tmp_path / "state") as machine:
+        again = Nest(machine, stack, builder.settings)
+        again.resume(tmp_path / "state")
+        assert float(again.top.agent.check("cut -d' ' -f1 /proc/uptime")) < 1000
