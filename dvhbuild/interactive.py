@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dvhbuild.channel import Channel
-from dvhbuild.nest import Linux, Nest
+from dvhbuild.nest import Nest
 
 LEAVE = b"\x1d"
 """Ctrl-]"""
@@ -32,17 +32,23 @@ def interact(nest: Nest) -> int:
     if sys.stdin.isatty():
         with _raw(sys.stdin.fileno()):
             return _Session(nest).follow()
-    return _feed(nest.top)
+    return _feed(nest)
 
 
-def _feed(linux: Linux) -> int:
+def _feed(nest: Nest) -> int:
     """Run what standard input says, as a script."""
-    shell = linux.agent.start("/bin/sh", with_input=True)
+    shell = nest.top.agent.start("/bin/sh", with_input=True)
     shell.attach(_print, lambda _reason: None)
-    while data := os.read(sys.stdin.fileno(), 4096):
+    while not shell.over:
+        nest.machine.hub.look()
+        if not select.select([sys.stdin.fileno()], [], [], POLL)[0]:
+            continue
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            shell.eof()
+            break
         shell.write(data)
-    shell.eof()
-    return linux.agent.wait_exit(shell, float("inf"))
+    return nest.top.agent.wait_exit(shell, float("inf"))
 
 
 def _print(data: bytes) -> None:
