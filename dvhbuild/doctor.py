@@ -49,6 +49,7 @@ NEEDS = (
     Need("flex", "flex"),
     Need("bison", "bison"),
     Need("bc", "bc"),
+    Need("lz4", "lz4"),
     Need("bzip2", "bzip2"),
     Need("xz-utils", "xz"),
     Need("cpio", "cpio"),

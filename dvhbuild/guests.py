@@ -34,11 +34,15 @@ class Sockets:
 
 
 def _common(number: int, level: Level) -> list[str]:
-    """A guest without a screen, without devices but those that we name, that ends when it resets."""
+    """A guest without a screen, without devices but those that we name, that ends when it resets.
+
+    qboot brings it up in a fraction of SeaBIOS's time, which nesting makes seconds.
+    """
     sockets = Sockets(number)
     return [
         *(QEMU, "-L", "/dvh/firmware", "-name", f"l{number},debug-threads=on", "-M", "q35", "-accel", "kvm"),
-        *("-smp", str(level.cpus), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-bios", "qboot.rom", "-smp", str(level.cpus), "-nodefaults", "-no-user-config"),
+        *("-display", "none", "-no-reboot"),
         *("-pidfile", sockets.pid, "-serial", "chardev:log"),
         *("-chardev", f"socket,id=log,path={sockets.log},server=on,wait=on"),
         *level.qemu,
@@ -66,13 +70,10 @@ def linux(number: int, level: Level) -> str:
 
 
 def probe(number: int, level: Level) -> str:
-    """The shell command that starts the probe as level `number`, with the doorbells that it rings.
-
-    qboot brings it up in a fraction of SeaBIOS's time, which nesting makes seconds.
-    """
+    """The shell command that starts the probe as level `number`, with the doorbells that it rings."""
     words = [
         *_common(number, level),
-        *("-m", "64", "-bios", "qboot.rom", "-kernel", "/dvh/probe"),
+        *("-m", "64", "-kernel", "/dvh/probe"),
         *("-device", "pci-testdev", "-device", "isa-debug-exit,iobase=0x501,iosize=4"),
     ]
     return f"exec {shlex.join(words)}"
