@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Processes that descend from one."""
+"""Processes that descend from one, and which of them are left."""
 
+import time
 from pathlib import Path
 
 
@@ -14,3 +15,11 @@ def descendants(pid):
         for child in map(int, children):
             found += [child, *descendants(child)]
     return found
+
+
+def left(pids, seconds=10):
+    """Which of `pids` still run after up to `seconds`."""
+    end = time.monotonic() + seconds
+    while (alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return alive
