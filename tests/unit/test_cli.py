@@ -10,6 +10,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from minitree import commit, git
 
 from dvhbuild import cli
 from dvhbuild.errors import GuestError, HostError, UserError, VerdictError
@@ -82,6 +83,31 @@ def test_a_path_that_does_not_exist_is_the_users_error(environ):
 def test_series_status_for_programs(environ):
     done = dvhbuild(environ, "series", "status", "--json")
     assert {row["base"] for row in json.loads(done.stdout)} == {"linux", "qemu", "bochs"}
+
+
+def test_series_status_of_a_checkout(edited):
+    _, second, _ = git("rev-list", "--reverse", "refs/dvh/base..HEAD", cwd=edited).split()
+    git("reset", "-q", "--hard", second, cwd=edited)
+    (edited / "new/file.c").write_text("y\n")
+    git("commit", "-qa", "--amend", "--no-edit", cwd=edited)
+    commit(edited, "mine", src_main_c=("line 1\n", "one\n"))
+    (edited / "VERSION").write_text("changed\n")
+    said = CliRunner().invoke(cli.cli, ["series", "status", str(edited)]).stdout
+    assert [line.split() for line in said.splitlines()] == [
+        ["unchanged", "0001-dit-line-five.patch"],
+        ["edited", "0002-add-a-file-whose-subject-is-so-long-that-the-header-.patch"],
+        ["added", "0003-mine.patch"],
+        ["removed", "0003-edit-two.patch"],
+        ["uncommitted", "VERSION"],
+    ]
+    found = json.loads(CliRunner().invoke(cli.cli, ["series", "status", str(edited), "--json"]).stdout)
+    assert (found["base"], found["version"], found["removed"]) == ("tiny", "1.2.3", ["0003-edit-two.patch"])
+
+
+def test_series_status_of_another_directory_is_the_users_error(environ, tmp_path):
+    done = dvhbuild(environ, "series", "status", str(tmp_path))
+    assert (done.returncode, f"{tmp_path}: not a checkout of ours" in done.stderr) == (2, True)
+    assert "dvhbuild series checkout" in done.stderr
 
 
 def test_clean_removes_what_was_built_and_keeps_downloads(environ, tmp_path):
