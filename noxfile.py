@@ -104,6 +104,14 @@ def test_nested(session: nox.Session) -> None:
     session.run("dvhbuild", "verify", *session.posargs, **PATIENCE)
 
 
+@nox.session(name="test-kvm")
+def test_kvm(session: nox.Session) -> None:
+    """Run the kernel's KVM selftests in L0: -- [TEST...] [--debug] [--list] [--fresh]."""
+    install(session)
+    session.run("dvhbuild", "doctor", "--install")
+    session.run("dvhbuild", "test-kvm", *session.posargs, **PATIENCE)
+
+
 @nox.session(name="test-machine")
 def test_machine(session: nox.Session) -> None:
     """Test the bench on real nested guests: consoles, saved states, and each way to fail."""

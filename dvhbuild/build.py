@@ -8,9 +8,9 @@ from functools import cached_property
 
 from dvhbuild.bases import Source, load_bases, obtain
 from dvhbuild.errors import UserError
-from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe
+from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe, TestsRecipe
 from dvhbuild.machine import bochs
-from dvhbuild.recipes import BochsRecipe, BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe
+from dvhbuild.recipes import BochsRecipe, BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe, SelftestsRecipe
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Stack
@@ -21,6 +21,7 @@ SERIES = {"linux": "linux/6.12", "qemu": "qemu/10.0", "bochs": "bochs/3.0"}
 """Which directory below `patches` belongs to a base; busybox has none."""
 
 FRAGMENTS = ("common", "hypervisor", "guest")
+DEBUG_FRAGMENTS = (*FRAGMENTS, "debug")
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,13 @@ class Artifacts:
 
 @dataclass(frozen=True)
 class Builder:
-    """Looks things up and builds them as they are asked for; what was built before costs milliseconds."""
+    """Looks things up and builds them as they are asked for; what was built before costs milliseconds.
+
+    With `debug`, Linux is one that looks for bugs of its own.
+    """
 
     settings: Settings
+    debug: bool = False
     _sources: dict[str, Source] = field(default_factory=dict, init=False, repr=False, compare=False)
     _applied: dict[str, Applied] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -76,8 +81,9 @@ class Builder:
         """The recipe of component `name`; raises UserError if there is no such component."""
         root = self.settings.root
         if name == "linux":
-            fragments = tuple(root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS)
-            return KernelRecipe(self.applied(name), fragments)
+            parts = DEBUG_FRAGMENTS if self.debug else FRAGMENTS
+            fragments = tuple(root / "kernel-configs" / f"{part}.config" for part in parts)
+            return KernelRecipe(self.applied(name), fragments, "linux-debug" if self.debug else "linux")
         if name == "qemu":
             configs = root / "qemu-configs"
             return QemuRecipe(self.applied(name), configs / "devices.mak", configs / "configure.options")
@@ -95,13 +101,23 @@ class Builder:
     @cached_property
     def artifacts(self) -> Artifacts:
         """Everything, built if need be."""
-        linux, qemu, bochs, busybox, guest = (self.entry(name) for name in COMPONENTS)
-        initrd = self.store.obtain(InitrdRecipe(busybox, guest))
-        files = self.store.obtain(FilesRecipe(linux, initrd, qemu, guest))
-        return Artifacts(bochs, linux, qemu, guest, initrd, files)
+        linux, qemu, bochs, guest = (self.entry(name) for name in ("linux", "qemu", "bochs", "guest"))
+        files = self.store.obtain(FilesRecipe(linux, self.initrd, qemu, guest))
+        return Artifacts(bochs, linux, qemu, guest, self.initrd, files)
+
+    @cached_property
+    def initrd(self) -> Entry:
+        return self.store.obtain(InitrdRecipe(self.entry("busybox"), self.entry("guest")))
+
+    def selftests(self, patterns: tuple[str, ...]) -> Entry:
+        """The KVM selftests whose names match one of `patterns`."""
+        return self.store.obtain(SelftestsRecipe(self.applied("linux"), patterns))
+
+    def tests_disk(self, selftests: Entry) -> Entry:
+        return self.store.obtain(TestsRecipe(selftests))
 
     def cd(self, stack: Stack) -> Entry:
         """L0's boot CD for `stack`, with the emulated machine's kernel parameters and the stack's own."""
         append = f"{bochs.APPEND} {stack.levels[0].append}".strip()
-        recipe = CdRecipe(self.artifacts.linux, self.artifacts.initrd, append)
+        recipe = CdRecipe(self.entry("linux"), self.initrd, append)
         return self.store.obtain(recipe)

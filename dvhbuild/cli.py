@@ -21,6 +21,7 @@ from dvhbuild import series as patches
 from dvhbuild.bases import load_bases
 from dvhbuild.bench import Job, perform
 from dvhbuild.build import COMPONENTS, SERIES, Builder
+from dvhbuild.cli_selftests import test_kvm
 from dvhbuild.errors import DvhError, HostError, UserError, VerdictError
 from dvhbuild.experiments import choose
 from dvhbuild.interactive import interact
@@ -63,6 +64,9 @@ def cli(context: click.Context, verbose: bool) -> None:
     reporter = TerminalReporter(Console(stderr=True), verbose=verbose)
     context.call_on_close(reporter.close)
     context.obj = Settings.from_environment(reporter)
+
+
+cli.add_command(test_kvm)
 
 
 @cli.command()

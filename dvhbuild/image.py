@@ -97,26 +97,32 @@ class FilesRecipe:
         shutil.copy(self.qemu.path / "qemu-system-x86_64", tree)
         shutil.copytree(self.qemu.path / "firmware", tree / "firmware")
         shutil.copy(self.guest.path / "bin/probe", tree)
-        size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
-        blocks = (size * 11 // 10 + SPARE) // 4096
-        argv: list[str | Path] = [
-            "mke2fs",
-            "-q",
-            "-t",
-            "ext4",
-            "-b",
-            "4096",
-            "-O",
-            "^has_journal",
-            "-m",
-            "0",
-            "-d",
-            tree,
-        ]
-        log = _log(settings, "files")
-        with step(settings.reporter, "make the guests' disk", log):
-            run([*argv, out / "files.img", str(blocks)], reporter=settings.reporter, log=log)
+        _make_disk(tree, out / "files.img", settings)
         shutil.rmtree(tree)
+
+
+@dataclass(frozen=True)
+class TestsRecipe:
+    """A disk in place of the guests' files: /dvh of an L0 that runs the kernel's selftests."""
+
+    selftests: Entry
+    name: str = "tests"
+
+    def inputs(self) -> Mapping[str, str]:
+        return {"selftests": self.selftests.digest, "recipe": recipe_digest(__file__)}
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/files.img."""
+        _make_disk(self.selftests.path / "bin", out / "files.img", settings)
+
+
+def _make_disk(tree: Path, image: Path, settings: Settings) -> None:
+    size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+    blocks = (size * 11 // 10 + SPARE) // 4096
+    log = _log(settings, "files")
+    mke2fs = ("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-m", "0", "-d", tree)
+    with step(settings.reporter, "make the guests' disk", log):
+        run([*mke2fs, image, str(blocks)], reporter=settings.reporter, log=log)
 
 
 @dataclass(frozen=True)

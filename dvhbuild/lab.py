@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvhbuild.build import Builder
@@ -48,23 +48,26 @@ def run_directory(settings: Settings, name: str) -> Path:
 
 @dataclass(frozen=True)
 class StateRecipe:
-    """The machine of `stack` at the prompt of `level`, made by booting on from the level below."""
+    """The machine of `stack` at the prompt of `level`, made by booting on from the level below.
+
+    `disk` holds its files.img, those of the levels' own if that is None.
+    """
 
     builder: Builder
     stack: Stack
     level: int
+    disk: Entry | None = None
 
     @property
     def name(self) -> str:
         return f"state-l{self.level}"
 
     def inputs(self) -> Mapping[str, str]:
-        parts = self.builder.artifacts
         levels = Stack.model_dump_json(self.stack.model_copy(update={"levels": self.stack.levels[: self.level + 1]}))
         return {
-            "bochs": parts.bochs.digest,
+            "bochs": self.builder.entry("bochs").digest,
             "cd": self.builder.cd(self.stack).digest,
-            "files": parts.files.digest,
+            "files": (self.disk or self.builder.artifacts.files).digest,
             "stack": digest_text(levels),
             "place": str(self.builder.settings.cache),
             "recipe": digest_files(*(ROOT / "dvhbuild" / name for name in _MODULES)),
@@ -74,19 +77,22 @@ class StateRecipe:
         """Make `out`/machine."""
         state = None
         if self.level:
-            state = self.builder.store.obtain(StateRecipe(self.builder, self.stack, self.level - 1))
+            state = self.builder.store.obtain(replace(self, level=self.level - 1))
         directory = run_directory(settings, self.name)
-        with _nest(self.builder, self.stack, directory, state) as nest:
+        with _nest(self.builder, self.stack, directory, state, self.disk) as nest:
             nest.boot(self.level)
             with step(settings.reporter, f"save the machine at L{self.level}'s prompt"):
                 nest.save(out / "machine")
 
 
 @contextmanager
-def bring_up(builder: Builder, stack: Stack, level: int, directory: Path, *, fresh: bool = False) -> Iterator[Nest]:
+def bring_up(
+    builder: Builder, stack: Stack, level: int, directory: Path, *, fresh: bool = False, disk: Entry | None = None
+) -> Iterator[Nest]:
     """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case.
 
-    What is saved is saved at L0's and at L1's prompt: higher levels are booted on from there.
+    What is saved is saved at L0's and at L1's prompt: higher levels are booted on from there. With `disk`, L0's /dvh is
+    its files.img; what the levels above need is not there then.
     """
     if stack.machine == "tcg":
         with _tcg_nest(builder, stack, directory) as nest:
@@ -94,13 +100,13 @@ def bring_up(builder: Builder, stack: Stack, level: int, directory: Path, *, fre
             yield nest
         return
     if fresh:
-        with _nest(builder, stack, directory, None) as nest:
+        with _nest(builder, stack, directory, None, disk) as nest:
             nest.boot(level)
             yield nest
         return
-    state = builder.store.obtain(StateRecipe(builder, stack, min(level, HIGHEST_SAVED)))
+    state = builder.store.obtain(StateRecipe(builder, stack, min(level, HIGHEST_SAVED), disk))
     builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
-    with _nest(builder, stack, directory, state) as nest:
+    with _nest(builder, stack, directory, state, disk) as nest:
         nest.boot(level)
         yield nest
 
@@ -116,11 +122,11 @@ def _tcg_nest(builder: Builder, stack: Stack, directory: Path) -> Iterator[Nest]
 
 
 @contextmanager
-def _nest(builder: Builder, stack: Stack, directory: Path, state: Entry | None) -> Iterator[Nest]:
+def _nest(builder: Builder, stack: Stack, directory: Path, state: Entry | None, disk: Entry | None) -> Iterator[Nest]:
     """A machine, booted or restored, and the levels that it has from the start."""
-    artifacts = builder.artifacts
     cd = builder.cd(stack).path / "l0.iso"
-    parts = BochsParts(artifacts.bochs.path, cd, artifacts.files.path / "files.img")
+    files = (disk or builder.artifacts.files).path / "files.img"
+    parts = BochsParts(builder.entry("bochs").path, cd, files)
     saved = state.path / "machine" if state else None
     with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:
         nest = Nest(machine, stack, builder.settings)

@@ -6,5 +6,6 @@ from dvhbuild.recipes.busybox import BusyboxRecipe
 from dvhbuild.recipes.guest import GuestRecipe
 from dvhbuild.recipes.kernel import KernelRecipe
 from dvhbuild.recipes.qemu import QemuRecipe
+from dvhbuild.recipes.selftests import SelftestsRecipe
 
-__all__ = ["BochsRecipe", "BusyboxRecipe", "GuestRecipe", "KernelRecipe", "QemuRecipe"]
+__all__ = ["BochsRecipe", "BusyboxRecipe", "GuestRecipe", "KernelRecipe", "QemuRecipe", "SelftestsRecipe"]

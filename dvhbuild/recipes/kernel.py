@@ -48,7 +48,7 @@ def check_config(fragments: Mapping[Path, str], config: str) -> None:
 
 @dataclass(frozen=True)
 class KernelRecipe:
-    """`fragments` are merged over allnoconfig, in order."""
+    """`fragments` are merged over allnoconfig, in order; kernels of another `name` are built beside each other."""
 
     source: Applied
     fragments: tuple[Path, ...]
@@ -64,9 +64,10 @@ class KernelRecipe:
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bzImage, `out`/vmlinux and `out`/config."""
-        with work_area("linux", self.source, settings) as work:
+        build = self.name.replace("linux", "build")
+        with work_area("linux", self.source, settings, build=build) as work:
             self._configure(work, settings)
-            with step(settings.reporter, "build Linux", work.log):
+            with step(settings.reporter, f"build {self.name}", work.log):
                 self._make(work, settings, jobs(), "bzImage")
             shutil.copy(work.build / "arch/x86/boot/bzImage", out)
             shutil.copy(work.build / "vmlinux", out)
@@ -74,7 +75,7 @@ class KernelRecipe:
 
     def _configure(self, work: Work, settings: Settings) -> None:
         texts = {path: path.read_text() for path in self.fragments}
-        wanted = work.build.parent / "wanted.config"
+        wanted = work.build / "wanted.config"
         wanted.write_text("".join(texts.values()))
         config = work.build / ".config"
         with step(settings.reporter, "configure Linux", work.log):

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line's part for the kernel's selftests: a line for each, and a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import click
+
+from dvhbuild.build import Builder
+from dvhbuild.errors import VerdictError
+from dvhbuild.ksft import Kind
+from dvhbuild.lab import run_directory
+from dvhbuild.selftests import choose, load_plan
+from dvhbuild.settings import Settings
+from dvhbuild.stack import load_stack
+from dvhbuild.trial import Outcome, Trial
+
+STACK = "selftests"
+KEPT_DAYS = 14.0
+KEPT_BYTES = 1 << 30
+"""How long built tests and their disks are kept unused, and how much they may take."""
+
+
+@click.command("test-kvm")
+@click.argument("tests", metavar="[TEST...]", nargs=-1)
+@click.option("--debug", is_flag=True, help="On a kernel with KASAN, lockdep and the like.")
+@click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
+@click.option("--list", "list_only", is_flag=True, help="Only say which tests there are.")
+@click.make_pass_decorator(Settings)
+def test_kvm(settings: Settings, tests: tuple[str, ...], debug: bool, fresh: bool, list_only: bool) -> None:
+    """Run the kernel's KVM selftests in L0: TESTS (names or patterns) of those in selftests.toml, or all.
+
+    Exit status 1 if one did not do what it should; `known` is a failure that the unpatched kernel has here too.
+    """
+    plan = load_plan()
+    builder = Builder(settings, debug=debug)
+    built = builder.selftests(plan.tests)
+    chosen = choose([path.name for path in (built.path / "bin").iterdir()], tests, plan)
+    if list_only:
+        click.echo("\n".join(sorted(chosen)))
+        return
+    builder.cd(load_stack(STACK))
+    disk = builder.tests_disk(built)
+    for prefix in ("selftests-", "tests-"):
+        builder.store.prune(prefix, max_days=KEPT_DAYS, max_bytes=KEPT_BYTES)
+    directory = run_directory(settings, "test-kvm")
+    begin = time.monotonic()
+    outcomes = []
+    for outcome in Trial(builder, load_stack(STACK), disk, plan, directory, fresh).run(chosen):
+        _show(outcome)
+        outcomes.append(outcome)
+    counts = Counter(outcome.verdict.kind for outcome in outcomes)
+    told = ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind])
+    click.echo(f"{len(outcomes)} selftests in {time.monotonic() - begin:.0f} s: {told}; logs: {directory}")
+    bad = [outcome for outcome in outcomes if not outcome.good]
+    if bad:
+        names = " ".join(outcome.test for outcome in bad)
+        raise VerdictError(f"{len(bad)} selftests did not do what they should: {names}", log=bad[0].log)
+
+
+def _show(outcome: Outcome) -> None:
+    click.echo(
+        f"{outcome.verdict.kind.value:8}{outcome.test:42}{outcome.seconds:7.1f} s  {outcome.verdict.why}".rstrip()
+    )
+    if not outcome.good:
+        for line in outcome.tail:
+            click.echo(f"        | {line}")
+        click.echo(f"        log: {outcome.log}")

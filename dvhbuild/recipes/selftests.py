@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's own KVM selftests, of the tree with the series applied, static: they run in L0 alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+import pygit2
+
+from dvhbuild.errors import UserError
+from dvhbuild.process import run
+from dvhbuild.recipes.common import ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.series import Applied
+from dvhbuild.settings import Settings
+from dvhbuild.steps import step
+
+DIRECTORY = "tools/testing/selftests/kvm"
+PARTS = ("Makefile", "arch/x86/entry/syscalls", "arch/x86/include", "include", "scripts", "tools", "usr")
+"""What of a tree the selftests are made of: an edit of KVM itself builds none of them again."""
+
+_PROGRAM = re.compile(r"^TEST_GEN_PROGS_x86(?:_64)?\s*\+?=\s*(\S+)\s*$", re.MULTILINE)
+
+
+def programs(makefile: str, patterns: Iterable[str]) -> tuple[str, ...]:
+    """The x86 programs that the selftests' `makefile` builds and whose file names match one of `patterns`.
+
+    Raises UserError for a pattern without a match.
+    """
+    known = _PROGRAM.findall(makefile)
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matching = [name for name in known if fnmatchcase(PurePosixPath(name).name, pattern)]
+        if not matching:
+            raise UserError(f"{pattern}: no selftest in {DIRECTORY}/Makefile is called so")
+        found |= dict.fromkeys(matching)
+    return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class SelftestsRecipe:
+    """Those of which the name matches one of `patterns` (the shell's)."""
+
+    source: Applied
+    patterns: tuple[str, ...]
+    name: str = "selftests"
+
+    def inputs(self) -> Mapping[str, str]:
+        repository = pygit2.Repository(str(self.source.repo))
+        tree = repository[self.source.commit].peel(pygit2.Tree)
+        return {
+            **{f"source {part}": str(tree[part].id) for part in PARTS if part in tree},
+            "patterns": " ".join(self.patterns),
+            "compiler": compiler("gcc"),
+            "recipe": recipe_digest(__file__),
+        }
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/bin with the programs."""
+        with work_area("linux", self.source, settings, build="build-selftests") as work:
+            wanted = programs((work.tree / DIRECTORY / "Makefile").read_text(), self.patterns)
+            common: list[str | Path] = ["make", "-s", jobs(), "ARCH=x86", "CC=ccache gcc"]
+            env = ccache_environment(settings)
+            binaries = work.build / "kvm"
+            flags = (f"KHDR_INCLUDES=-isystem {work.build}/usr/include", "LDFLAGS=-static -pthread")
+            with step(settings.reporter, "build the selftests", work.log):
+                headers = [*common, "-C", work.tree, f"O={work.build}", "HOSTCC=ccache gcc", "headers"]
+                run(headers, reporter=settings.reporter, log=work.log, env=env)
+                binaries.mkdir(exist_ok=True)
+                targets = [binaries / name for name in wanted]
+                tests = [*common, "-C", work.tree / DIRECTORY, f"OUTPUT={binaries}", *flags, *targets]
+                run(tests, reporter=settings.reporter, log=work.log, env=env)
+            (out / "bin").mkdir()
+            for path in targets:
+                run(["strip", "-o", out / "bin" / path.name, path], reporter=settings.reporter, log=work.log)
