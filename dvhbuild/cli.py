@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import signal
@@ -17,15 +16,16 @@ from rich.console import Console
 
 from dvhbuild import doctor as doctoring
 from dvhbuild import result as results
-from dvhbuild import series as patches
 from dvhbuild.bases import load_bases
 from dvhbuild.bench import Job, perform
-from dvhbuild.build import COMPONENTS, SERIES, Builder
+from dvhbuild.build import COMPONENTS, Builder
 from dvhbuild.cli_selftests import test_kvm
+from dvhbuild.cli_series import series
 from dvhbuild.errors import DvhError, HostError, UserError, VerdictError
 from dvhbuild.experiments import choose
 from dvhbuild.interactive import interact
 from dvhbuild.lab import bring_up, run_directory
+from dvhbuild.options import as_json, pass_settings, print_json
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
 from dvhbuild.terminal import TerminalReporter, explain
@@ -34,14 +34,11 @@ from dvhbuild.verdict import judge, load_bounds
 TABLE_WIDTH = 140
 """Characters that the table needs, whatever the terminal has."""
 
-pass_settings = click.make_pass_decorator(Settings)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
 fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
 stack_option = click.option(
     "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
 )
 machine_option = click.option("--machine", type=click.Choice(["bochs", "tcg"]), help="Run it on another machine.")
-base_argument = click.argument("base", type=click.Choice(list(SERIES)))
 
 _EXAMPLES = """
 \b
@@ -66,6 +63,7 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = Settings.from_environment(reporter)
 
 
+cli.add_command(series)
 cli.add_command(test_kvm)
 
 
@@ -79,7 +77,7 @@ def doctor(settings: Settings, install: bool, as_json: bool) -> None:
         doctoring.install(settings)
     findings = doctoring.examine(settings)
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{'ok     ' if finding.well else 'MISSING'} {finding.what}")
@@ -97,78 +95,10 @@ def sources(settings: Settings, refresh: bool, as_json: bool) -> None:
     builder = Builder(settings)
     found = [builder.source(name, refresh=refresh) for name in load_bases()]
     if as_json:
-        _print_json([{**asdict(source), "path": str(source.path)} for source in found])
+        print_json([{**asdict(source), "path": str(source.path)} for source in found])
         return
     for source in found:
         click.echo(f"{source.name:8} {source.version:12} {source.origin}\n{'':8} {source.path}")
-
-
-@cli.group()
-def series() -> None:
-    """Patches as commits, and commits as patches."""
-
-
-@series.command("status")
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False)
-@as_json
-@pass_settings
-def series_status(settings: Settings, directory: Path | None, as_json: bool) -> None:
-    """Show what each series applies to; with DIRECTORY, how that checkout differs from its series."""
-    builder = Builder(settings)
-    if directory is not None:
-        found = asdict(patches.status(directory, settings))
-        if as_json:
-            _print_json(found)
-            return
-        for kind in ("unchanged", "edited", "added", "removed", "uncommitted"):
-            for name in found[kind]:
-                click.echo(f"{kind:12}{name}")
-        return
-    rows = []
-    for name in SERIES:
-        loaded = builder.series(name)
-        rows.append({"base": name, "applies_to": loaded.applies_to, "patches": list(loaded.names)})
-    if as_json:
-        _print_json(rows)
-        return
-    for row in rows:
-        click.echo(f"{row['base']} {row['applies_to']}: {len(row['patches'])} patches")
-        for patch in row["patches"]:
-            click.echo(f"  {patch}")
-
-
-@series.command("apply")
-@click.argument("bases", type=click.Choice(list(SERIES)), nargs=-1)
-@pass_settings
-def series_apply(settings: Settings, bases: tuple[str, ...]) -> None:
-    """Apply the series of BASES (all) to their bases, as commits in dvhbuild's own repositories."""
-    builder = Builder(settings)
-    for name in bases or SERIES:
-        applied = builder.applied(name)
-        click.echo(f"{name} {builder.source(name).version}: {len(applied.patches)} patches, commit {applied.commit}")
-
-
-@series.command("checkout")
-@base_argument
-@click.argument("directory", type=click.Path(path_type=Path))
-@pass_settings
-def series_checkout(settings: Settings, base: str, directory: Path) -> None:
-    """Make DIRECTORY a git worktree of BASE with its series applied, to edit and commit in."""
-    patches.checkout(Builder(settings).applied(base), directory.absolute(), settings)
-    click.echo(f"{directory}: {base} with its series on branch dvh; then: dvhbuild series export {base} {directory}")
-
-
-@series.command("export")
-@base_argument
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@pass_settings
-def series_export(settings: Settings, base: str, directory: Path) -> None:
-    """Write the commits of the worktree DIRECTORY back as the series of BASE."""
-    changed = patches.export(directory.absolute(), settings.root / "patches" / SERIES[base], settings)
-    for path in changed:
-        click.echo(path)
-    if not changed:
-        click.echo("nothing changed")
 
 
 @cli.command()
@@ -187,7 +117,7 @@ def build(settings: Settings, components: tuple[str, ...], explain_only: bool, a
             entry = builder.entry(name)
             rows.append({"component": name, "digest": entry.digest, "path": str(entry.path)})
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         if explain_only:
@@ -269,10 +199,6 @@ def clean(settings: Settings, everything: bool) -> None:
         if path.exists():
             shutil.rmtree(path)
             click.echo(f"removed {path}")
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
