@@ -72,11 +72,13 @@ def install(session: nox.Session, extra: str = "") -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style and the types."""
+    """Check the style, the types and the patches; gets the patched trees' sources, if they are not there."""
     install(session, "lint,test")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("dvhbuild", "doctor", "--install")
+    session.run("dvhbuild", "series", "check", **PATIENCE)
 
 
 @nox.session

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dvhbuild.bases import Source, load_bases, obtain
@@ -60,6 +60,14 @@ class Builder:
 
     def imported(self, name: str) -> Imported:
         return import_base(self.source(name), self.settings)
+
+    def unpatched(self, name: str) -> Imported:
+        """Base `name` without its series; a checkout that the user named as his tree has it in it already."""
+        imported = self.imported(name)
+        if not imported.patched:
+            return imported
+        own = {component: path for component, path in self.settings.own.items() if component != name}
+        return Builder(replace(self.settings, own=own)).imported(name)
 
     def series(self, name: str) -> Series:
         """The series on base `name`; raises UserError if there is none."""

@@ -14,7 +14,7 @@ import pygit2
 from dvhbuild.commits import apply
 from dvhbuild.errors import UserError
 from dvhbuild.patchfiles import SERIES, load_series, rewrite_list
-from dvhbuild.repository import CHECKOUT, Applied, Imported, git
+from dvhbuild.repository import CHECKOUT, Applied, Imported, borrow, git
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, step
 
@@ -96,7 +96,6 @@ def checkout(applied: Applied, directory: Path, settings: Settings) -> None:
     It borrows the objects of the base and keeps its own, so nothing done in it is lost with the cache. An existing
     checkout is brought to `applied`; raises UserError if that would lose uncommitted or unexported work.
     """
-    repo = directory / ".git"
     if directory.exists() and any(directory.iterdir()):
         state = _State.read(directory)
         _refuse_uncommitted(directory, settings.reporter)
@@ -104,12 +103,8 @@ def checkout(applied: Applied, directory: Path, settings: Settings) -> None:
             raise UserError(
                 f"{directory}: has commits that are not exported", remedy="dvhbuild series export, or git reset"
             )
-    else:
-        git(settings.reporter, "init", "-q", "--template=", "-b", BRANCH, directory)
     with step(settings.reporter, f"check out {directory}"):
-        alternates = repo / "objects" / "info" / "alternates"
-        alternates.parent.mkdir(exist_ok=True)
-        alternates.write_text(f"{applied.repo / 'objects'}\n")
+        borrow(applied.repo, directory, settings.reporter)
         git(settings.reporter, "update-ref", "refs/dvh/base", applied.base_commit, cwd=directory)
         git(settings.reporter, "checkout", "-q", "-B", BRANCH, applied.commit, cwd=directory)
     _State.of(applied).write(directory)

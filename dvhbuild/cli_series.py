@@ -10,6 +10,7 @@ import click
 
 from dvhbuild import series as patches
 from dvhbuild.build import SERIES, Builder
+from dvhbuild.errors import VerdictError
 from dvhbuild.options import as_json, pass_settings, print_json
 from dvhbuild.settings import Settings
 
@@ -82,3 +83,22 @@ def series_export(settings: Settings, base: str, directory: Path) -> None:
         click.echo(path)
     if not changed:
         click.echo("nothing changed")
+
+
+@series.command("check")
+@click.argument("bases", type=click.Choice(list(SERIES)), nargs=-1)
+@pass_settings
+def series_check(settings: Settings, bases: tuple[str, ...]) -> None:
+    """Hold the series of BASES (all) against `git am` on a clean tree, and the tree's own checkpatch."""
+    builder = Builder(settings)
+    reports = [patches.check(builder.unpatched(name), builder.series(name), settings) for name in bases or SERIES]
+    for report in reports:
+        done = f": {', '.join(report.checks)}: {len(report.findings)} findings" if report.checks else ""
+        click.echo(f"{report.base}: {report.patches} patches{done}")
+        for finding in report.findings:
+            click.echo(f"  {finding}")
+    if findings := [finding for report in reports for finding in report.findings]:
+        raise VerdictError(
+            f"{len(findings)} findings in the patches, the first: {findings[0]}",
+            remedy="dvhbuild series checkout BASE DIRECTORY; there: scripts/checkpatch.pl --strict PATCH",
+        )

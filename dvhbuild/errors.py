@@ -23,7 +23,7 @@ class DvhError(Exception):
 
 
 class VerdictError(DvhError):
-    """What was measured does not meet its bound."""
+    """What was measured does not meet its bound, or a patch does not pass its checks."""
 
     status = 1
 

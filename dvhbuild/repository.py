@@ -101,6 +101,15 @@ def git(reporter: Reporter, *argv: str | Path, cwd: Path | None = None, env: Map
     return output(("git", *argv), reporter=reporter, cwd=cwd, env={**ENVIRONMENT, **(env or {})})
 
 
+def borrow(repo: Path, directory: Path, reporter: Reporter) -> None:
+    """Make `directory` a git repository, if it is none, that borrows the objects of `repo` and keeps its own."""
+    if not (directory / ".git").exists():
+        git(reporter, "init", "-q", "--template=", directory)
+    alternates = directory / ".git" / "objects" / "info" / "alternates"
+    alternates.parent.mkdir(exist_ok=True)
+    alternates.write_text(f"{repo / 'objects'}\n")
+
+
 def update_worktree(applied: Applied, directory: Path, reporter: Reporter | None = None) -> None:
     """Make the private tree `directory` equal to `applied`, and touch no file that is so already.
 
