@@ -12,6 +12,7 @@ from dvhbuild.build import Builder
 from dvhbuild.errors import VerdictError
 from dvhbuild.ksft import Kind
 from dvhbuild.lab import run_directory
+from dvhbuild.options import pass_settings
 from dvhbuild.selftests import choose, load_plan
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
@@ -28,7 +29,7 @@ KEPT_BYTES = 1 << 30
 @click.option("--debug", is_flag=True, help="On a kernel with KASAN, lockdep and the like.")
 @click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
 @click.option("--list", "list_only", is_flag=True, help="Only say which tests there are.")
-@click.make_pass_decorator(Settings)
+@pass_settings
 def test_kvm(settings: Settings, tests: tuple[str, ...], debug: bool, fresh: bool, list_only: bool) -> None:
     """Run the kernel's KVM selftests in L0: TESTS (names or patterns) of those in selftests.toml, or all.
 
