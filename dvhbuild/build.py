@@ -61,13 +61,15 @@ class Builder:
     def imported(self, name: str) -> Imported:
         return import_base(self.source(name), self.settings)
 
-    def unpatched(self, name: str) -> Imported:
-        """Base `name` without its series; a checkout that the user named as his tree has it in it already."""
-        imported = self.imported(name)
-        if not imported.patched:
-            return imported
+    def without_checkout(self, name: str) -> Builder:
+        """This one, but that looks elsewhere for base `name` if the user's tree is a checkout of the series.
+
+        The series is in such a tree already.
+        """
+        if not self.imported(name).patched:
+            return self
         own = {component: path for component, path in self.settings.own.items() if component != name}
-        return Builder(replace(self.settings, own=own)).imported(name)
+        return Builder(replace(self.settings, own=own), self.debug)
 
     def series(self, name: str) -> Series:
         """The series on base `name`; raises UserError if there is none."""
@@ -89,9 +91,7 @@ class Builder:
         """The recipe of component `name`; raises UserError if there is no such component."""
         root = self.settings.root
         if name == "linux":
-            parts = DEBUG_FRAGMENTS if self.debug else FRAGMENTS
-            fragments = tuple(root / "kernel-configs" / f"{part}.config" for part in parts)
-            return KernelRecipe(self.applied(name), fragments, "linux-debug" if self.debug else "linux")
+            return self.kernel()
         if name == "qemu":
             configs = root / "qemu-configs"
             return QemuRecipe(self.applied(name), configs / "devices.mak", configs / "configure.options")
@@ -102,6 +102,12 @@ class Builder:
         if name == "guest":
             return GuestRecipe(root / "guest")
         raise UserError(f"{name}: no such component", remedy=f"one of: {', '.join(COMPONENTS)}")
+
+    def kernel(self) -> KernelRecipe:
+        """The recipe of Linux."""
+        parts = DEBUG_FRAGMENTS if self.debug else FRAGMENTS
+        fragments = tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in parts)
+        return KernelRecipe(self.applied("linux"), fragments, "linux-debug" if self.debug else "linux")
 
     def entry(self, name: str, *, anew: bool = False) -> Entry:
         return self.store.obtain(self.recipe(name), anew=anew)

@@ -90,8 +90,10 @@ def series_export(settings: Settings, base: str, directory: Path) -> None:
 @pass_settings
 def series_check(settings: Settings, bases: tuple[str, ...]) -> None:
     """Hold the series of BASES (all) against `git am` on a clean tree, and the tree's own checkpatch."""
-    builder = Builder(settings)
-    reports = [patches.check(builder.unpatched(name), builder.series(name), settings) for name in bases or SERIES]
+    builders = {name: Builder(settings).without_checkout(name) for name in bases or SERIES}
+    reports = [
+        patches.check(builder.imported(name), builder.series(name), settings) for name, builder in builders.items()
+    ]
     for report in reports:
         done = f": {', '.join(report.checks)}: {len(report.findings)} findings" if report.checks else ""
         click.echo(f"{report.base}: {report.patches} patches{done}")

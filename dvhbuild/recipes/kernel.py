@@ -66,23 +66,25 @@ class KernelRecipe:
         """Make `out`/bzImage, `out`/vmlinux and `out`/config."""
         build = self.name.replace("linux", "build")
         with work_area("linux", self.source, settings, build=build) as work:
-            self._configure(work, settings)
+            self.configure(work, settings)
             with step(settings.reporter, f"build {self.name}", work.log):
-                self._make(work, settings, jobs(), "bzImage")
+                self.make(work, settings, jobs(), "bzImage")
             shutil.copy(work.build / "arch/x86/boot/bzImage", out)
             shutil.copy(work.build / "vmlinux", out)
             shutil.copy(work.build / ".config", out / "config")
 
-    def _configure(self, work: Work, settings: Settings) -> None:
+    def configure(self, work: Work, settings: Settings) -> None:
+        """Write the .config of `work.build`; raises UserError for what a fragment asks for and Kconfig refuses."""
         texts = {path: path.read_text() for path in self.fragments}
         wanted = work.build / "wanted.config"
         wanted.write_text("".join(texts.values()))
         config = work.build / ".config"
         with step(settings.reporter, "configure Linux", work.log):
-            self._make(work, settings, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
+            self.make(work, settings, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
         check_config(texts, config.read_text())
 
-    def _make(self, work: Work, settings: Settings, *words: str) -> None:
+    def make(self, work: Work, settings: Settings, *words: str) -> None:
+        """Run make with `words` (targets, variables, options) in `work.build`; raises HostError if it fails."""
         argv: list[str | Path] = [
             "make",
             "-s",

@@ -13,7 +13,7 @@ import pygit2
 
 from dvhbuild.errors import UserError
 from dvhbuild.process import run
-from dvhbuild.recipes.common import ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.recipes.common import Work, ccache_environment, compiler, jobs, recipe_digest, work_area
 from dvhbuild.series import Applied
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
@@ -40,6 +40,21 @@ def programs(makefile: str, patterns: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def make(work: Work, settings: Settings, wanted: Iterable[str]) -> tuple[Path, ...]:
+    """Build the programs `wanted` below `work.build`, with the tree's own headers; raises HostError if that fails."""
+    common: list[str | Path] = ["make", "-s", jobs(), "ARCH=x86", "CC=ccache gcc"]
+    env = ccache_environment(settings)
+    binaries = work.build / "kvm"
+    flags = (f"KHDR_INCLUDES=-isystem {work.build}/usr/include", "LDFLAGS=-static -pthread")
+    headers = [*common, "-C", work.tree, f"O={work.build}", "HOSTCC=ccache gcc", "headers"]
+    run(headers, reporter=settings.reporter, log=work.log, env=env)
+    binaries.mkdir(exist_ok=True)
+    targets = tuple(binaries / name for name in wanted)
+    tests = [*common, "-C", work.tree / DIRECTORY, f"OUTPUT={binaries}", *flags, *targets]
+    run(tests, reporter=settings.reporter, log=work.log, env=env)
+    return targets
+
+
 @dataclass(frozen=True)
 class SelftestsRecipe:
     """Those of which the name matches one of `patterns` (the shell's)."""
@@ -62,17 +77,8 @@ class SelftestsRecipe:
         """Make `out`/bin with the programs."""
         with work_area("linux", self.source, settings, build="build-selftests") as work:
             wanted = programs((work.tree / DIRECTORY / "Makefile").read_text(), self.patterns)
-            common: list[str | Path] = ["make", "-s", jobs(), "ARCH=x86", "CC=ccache gcc"]
-            env = ccache_environment(settings)
-            binaries = work.build / "kvm"
-            flags = (f"KHDR_INCLUDES=-isystem {work.build}/usr/include", "LDFLAGS=-static -pthread")
             with step(settings.reporter, "build the selftests", work.log):
-                headers = [*common, "-C", work.tree, f"O={work.build}", "HOSTCC=ccache gcc", "headers"]
-                run(headers, reporter=settings.reporter, log=work.log, env=env)
-                binaries.mkdir(exist_ok=True)
-                targets = [binaries / name for name in wanted]
-                tests = [*common, "-C", work.tree / DIRECTORY, f"OUTPUT={binaries}", *flags, *targets]
-                run(tests, reporter=settings.reporter, log=work.log, env=env)
+                made = make(work, settings, wanted)
             (out / "bin").mkdir()
-            for path in targets:
+            for path in made:
                 run(["strip", "-o", out / "bin" / path.name, path], reporter=settings.reporter, log=work.log)

@@ -175,8 +175,8 @@ class TestCommand:
         monkeypatch.setattr(
             build, "load_bases", lambda: {"tiny": Base(name="tiny", version="1.2.*", upstream=upstream, **fields)}
         )
-        plain = Builder(quiet).unpatched("tiny")
+        plain = Builder(quiet).imported("tiny")
         checkout(apply(plain, load_series(patches), quiet), tmp_path / "edit", quiet)
         own = Settings(root=tmp_path, cache=quiet.cache, own={"tiny": tmp_path / "edit"})
         assert Builder(own).imported("tiny").patched
-        assert Builder(own).unpatched("tiny") == plain
+        assert Builder(own).without_checkout("tiny").imported("tiny") == plain
