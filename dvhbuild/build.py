@@ -62,10 +62,7 @@ class Builder:
         return import_base(self.source(name), self.settings)
 
     def without_checkout(self, name: str) -> Builder:
-        """This one, but that looks elsewhere for base `name` if the user's tree is a checkout of the series.
-
-        The series is in such a tree already.
-        """
+        """The same, but without the user's tree for `name` if that is a checkout: it has the series in it already."""
         if not self.imported(name).patched:
             return self
         own = {component: path for component, path in self.settings.own.items() if component != name}
