@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel selftest says of itself: its exit status, and TAP if it prints that (dev-tools/ktap.rst)."""
+"""What a kernel selftest says of itself: its exit status, and KTAP if it prints that (dev-tools/ktap.rst)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from enum import StrEnum
 KSFT_SKIP = 4
 """The exit status that means that a test does not apply here (tools/testing/selftests/kselftest.h)."""
 
-_RESULT = re.compile(r"^(not )?ok\b *(\d+)?(?: *(?:- )?([^#]*?))? *(?:# *(\w+)\b *(.*))?$")
-_PLAN = re.compile(r"^1\.\.(\d+)(?: *# *SKIP\b *(.*))?$")
+_RESULT = re.compile(
+    r"^(?P<bad>not )?ok (?P<number>\d+)\b(?: - | )?(?P<name>[^#]*?) *(?:# *(?P<tag>\w+) *(?P<why>.*))?$"
+)
+_PLAN = re.compile(r"^1\.\.(?P<count>\d+)(?: *# *SKIP *(?P<why>.*))?$")
 _EXPECTED = ("TODO", "XFAIL")
 """Directives by which a test says that a `not ok` was to be expected."""
-_SIGNALS = 128
+_SIGNALS = range(129, 193)
+"""The shell's statuses for what a signal has killed."""
 
 
 class Kind(StrEnum):
@@ -37,32 +40,32 @@ class Verdict:
 def judge(status: int, text: str) -> Verdict:
     """Judge a test by its exit `status` (the shell's: 128 + signal) and its output.
 
-    The two must agree: a status of 0 makes up neither for a `not ok` nor for results that were planned and are missing.
+    The two must agree: a good status makes up neither for a `not ok` nor for results that were planned and are missing.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     results = [found for line in lines if (found := _RESULT.match(line))]
     plans = [found for line in lines if (found := _PLAN.match(line))]
-    skips = [found[5] or found[3] for found in results if (found[4] or "").upper() == "SKIP"]
-    whole = [found[2] for found in plans if found[2]]
-    if status == KSFT_SKIP:
-        said = whole or skips or lines[-1:] or ["no reason given"]
-        return Verdict(Kind.SKIPPED, said[-1].removeprefix("- ").strip())
-    if status > _SIGNALS and status != 254:
-        return Verdict(Kind.FAILED, f"killed by signal {status - _SIGNALS}")
-    bad = [found for found in results if found[1] and (found[4] or "").upper() not in _EXPECTED]
+    bad = [found for found in results if found["bad"] and (found["tag"] or "").upper() not in _EXPECTED]
     if bad:
-        first = f"{bad[0][2] or ''} {bad[0][3] or ''}".strip()
-        return Verdict(Kind.FAILED, f"{len(bad)} of {len(results)} not ok, the first: {first}")
+        name = f"{bad[0]['number']} {bad[0]['name'] or bad[0]['why'] or ''}".strip()
+        return Verdict(Kind.FAILED, f"{len(bad)} of {len(results)} not ok, the first: {name}")
+    skips = [found["why"] or found["name"] for found in results if (found["tag"] or "").upper() == "SKIP"]
+    whole = [found["why"] for found in plans if found["why"] is not None]
+    if status == KSFT_SKIP or (status == 0 and whole):
+        reasons = whole or skips or lines[-1:] or ["no reason given"]
+        return Verdict(Kind.SKIPPED, reasons[-1].removeprefix("- "))
+    if status in _SIGNALS:
+        return Verdict(Kind.FAILED, f"killed by signal {status - 128}")
     if status:
         return Verdict(Kind.FAILED, f"exit status {status}{_assertion(lines)}")
-    planned = int(plans[-1][1]) if plans else len(results)
+    planned = int(plans[-1]["count"]) if plans else len(results)
     if planned != len(results):
         return Verdict(Kind.FAILED, f"{planned} results were planned, there are {len(results)}")
     return Verdict(Kind.OK, f"{len(skips)} of {len(results)} skipped, the last: {skips[-1]}" if skips else "")
 
 
 def _assertion(lines: list[str]) -> str:
-    """What KVM's TEST_ASSERT says: the place, and the message if there is one."""
+    """What KVM's TEST_ASSERT says: place and condition."""
     for number, line in enumerate(lines):
         if "Test Assertion Failure" in line and number + 1 < len(lines):
             return f": {lines[number + 1]}"

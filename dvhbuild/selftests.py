@@ -59,8 +59,10 @@ def load_plan(path: Path = LIST) -> Plan:
 def choose(tests: Sequence[str], wanted: Sequence[str], plan: Plan) -> tuple[str, ...]:
     """Those of `tests` that are `wanted` (names or patterns; all if none are), the slowest first.
 
-    Raises UserError for a name without a match.
+    Raises UserError for a name without a match, in `wanted` or in the plan.
     """
+    if unknown := {*plan.slow, *plan.failure, *plan.skip} - set(tests):
+        raise UserError(f"{LIST}: {', '.join(sorted(unknown))}: there is no such selftest (any more)")
     chosen: dict[str, None] = {}
     for pattern in wanted or ("*",):
         matching = [test for test in tests if fnmatchcase(test, pattern)]
@@ -83,7 +85,7 @@ def expected(test: str, verdict: Verdict, output: str, plan: Plan) -> tuple[Verd
             return Verdict(Kind.FAILED, f"{why}: {verdict.why}" if verdict.why else why), False
     entry = known.get(verdict.kind, {}).get(test)
     if entry is not None and re.search(entry.says, output):
-        return Verdict(Kind.KNOWN if verdict.kind is Kind.FAILED else Kind.SKIPPED, entry.why), True
+        return (Verdict(Kind.KNOWN, entry.why) if verdict.kind is Kind.FAILED else verdict), True
     if verdict.kind is Kind.SKIPPED:
         return Verdict(Kind.FAILED, f"skipped, which selftests.toml does not expect: {verdict.why}"), False
     return verdict, verdict.kind is Kind.OK

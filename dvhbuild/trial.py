@@ -32,6 +32,9 @@ SPLAT_SECONDS = 20.0
 TAIL = 12
 """Lines of a failed test's output to show."""
 
+TESTS = "/dvh"
+"""Where L0 has the disk with the tests."""
+
 _TRUST_TSC = "until grep -qx tsc /sys/devices/system/clocksource/clocksource0/current_clocksource; do sleep 1; done"
 """Linux does a second or so after boot; some tests skip before that."""
 
@@ -117,7 +120,7 @@ def run_test(nest: Nest, test: str, plan: Plan, directory: Path) -> tuple[Outcom
     output = bytearray()
     begin = time.monotonic()
     try:
-        status = _finish(nest, f"cd /tmp && exec /dvh/{test}", plan.limit(test), output)
+        status = _finish(nest, f"cd /tmp && exec {TESTS}/{test}", plan.limit(test), output)
         _raise_splat(nest)
     except GuestError as error:
         log.write_bytes(output)

@@ -37,6 +37,25 @@ FATAL = {
     "no-boot": "No bootable device.",
     "emulator": "00000000e[BIOS  ] >>PANIC<< ROM: couldn't open ROM image file",
 }
+SPLATS = (
+    ("kasan", "[   12.3] BUG: KASAN: slab-out-of-bounds in nested_vmx_load_msr+0x1/0x2"),
+    ("lockdep", "[   12.3] WARNING: possible circular locking dependency detected"),
+    ("lockdep", "WARNING: possible recursive locking detected"),
+    ("lockdep", "WARNING: inconsistent lock state"),
+    ("lockdep", "WARNING: suspicious RCU usage"),
+    ("lockdep", "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected"),
+    ("lockdep", "WARNING: bad unlock balance detected!"),
+    ("lockdep", "WARNING: bad contention detected!"),
+    ("lockdep", "WARNING: held lock freed!"),
+    ("lockdep", "WARNING: lock held when returning to user space!"),
+    ("lockdep", "WARNING: vmx_ipiv_test/77 still has locks held!"),
+    ("lockdep", "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:585"),
+    ("lockdep", "BUG: scheduling while atomic: vmx_ipiv_test/77/0x00000002"),
+    ("bug", "BUG: using smp_processor_id() in preemptible [00000000] code: vmx_ipiv_test/77"),
+    ("bug", "BUG kmalloc-64 (Not tainted): Right Redzone overwritten"),
+    ("bug", "UBSAN: array-index-out-of-bounds in arch/x86/kvm/vmx/nested.c:4321:5"),
+    ("warning", "[   12.3] WARNING: CPU: 1 PID: 77 at arch/x86/kvm/x86.c:1 kvm_arch_vcpu_ioctl_run+0x1/0x2"),
+)
 HARMLESS = (
     "traps: x[44] general protection fault ip:40101a sp:7ffcf02c79a8 error:0 in x[101a,401000+1000]",
     "x[45]: segfault at 8 ip 000000000040100f sp 00007ffeecd00db8 error 6 in x[100f,401000+1000]",
@@ -68,6 +87,11 @@ def test_each_kind_of_death_is_seen_and_may_be_allowed(kind):
     assert finding.kind == kind
     allowed = Matcher([kind]).feed(FATAL[kind])
     assert allowed is None or allowed.kind != kind
+
+
+@pytest.mark.parametrize(("kind", "line"), SPLATS)
+def test_what_a_debug_kernel_finds_is_seen(kind, line):
+    assert Matcher().feed(line).kind == kind
 
 
 @pytest.mark.parametrize("line", HARMLESS)
