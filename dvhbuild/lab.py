@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dvhbuild.nest import Nest
 from dvhbuild.settings import ROOT, Settings
 from dvhbuild.stack import Stack
 from dvhbuild.steps import step
-from dvhbuild.store import Entry, digest_files, digest_text
+from dvhbuild.store import Entry, Recipe, digest_files, digest_text
 
 STATE_DAYS = 14.0
 STATE_BYTES = 4 << 30
@@ -77,7 +77,7 @@ class StateRecipe:
         """Make `out`/machine."""
         state = None
         if self.level:
-            state = self.builder.store.obtain(replace(self, level=self.level - 1))
+            state = replace(self, level=self.level - 1)
         directory = run_directory(settings, self.name)
         with _nest(self.builder, self.stack, directory, state, self.disk) as nest:
             nest.boot(self.level)
@@ -104,9 +104,9 @@ def bring_up(
             nest.boot(level)
             yield nest
         return
-    state = builder.store.obtain(StateRecipe(builder, stack, min(level, HIGHEST_SAVED), disk))
-    builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
+    state = StateRecipe(builder, stack, min(level, HIGHEST_SAVED), disk)
     with _nest(builder, stack, directory, state, disk) as nest:
+        builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
         nest.boot(level)
         yield nest
 
@@ -122,15 +122,17 @@ def _tcg_nest(builder: Builder, stack: Stack, directory: Path) -> Iterator[Nest]
 
 
 @contextmanager
-def _nest(builder: Builder, stack: Stack, directory: Path, state: Entry | None, disk: Entry | None) -> Iterator[Nest]:
-    """A machine, booted or restored, and the levels that it has from the start."""
+def _nest(builder: Builder, stack: Stack, directory: Path, state: Recipe | None, disk: Entry | None) -> Iterator[Nest]:
+    """A machine, booted or restored, and the levels that it has from the start; `state` is kept until they answer."""
     cd = builder.cd(stack).path / "l0.iso"
     files = (disk or builder.artifacts.files).path / "files.img"
     parts = BochsParts(builder.entry("bochs").path, cd, files)
-    saved = state.path / "machine" if state else None
-    with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:
-        nest = Nest(machine, stack, builder.settings)
-        if saved:
-            with step(builder.settings.reporter, "restore the machine"):
-                nest.resume(saved)
-        yield nest
+    with ExitStack() as used:
+        saved = used.enter_context(builder.store.use(state)).path / "machine" if state else None
+        with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:
+            nest = Nest(machine, stack, builder.settings)
+            if saved:
+                with step(builder.settings.reporter, "restore the machine"):
+                    nest.resume(saved)
+            used.close()
+            yield nest

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
-
 from dvhbuild.errors import HostError
-from dvhbuild.locks import locked
+from dvhbuild.locks import free, locked, shared
 from dvhbuild.process import MORE_SPACE
 from dvhbuild.settings import Settings
 
@@ -102,9 +100,19 @@ class Store:
                 (scratch / MANIFEST).write_text(json.dumps(dict(inputs), indent=2, sort_keys=True) + "\n")
                 path = self._path(recipe.name, digest)
                 if path.exists():
-                    shutil.rmtree(path)
+                    self._discard(path)
                 scratch.rename(path)
         return Entry(recipe.name, digest, path, inputs)
+
+    @contextmanager
+    def use(self, recipe: Recipe) -> Iterator[Entry]:
+        """The result of `recipe`, as by `obtain`, that no `prune` removes while the body runs."""
+        while True:
+            entry = self.obtain(recipe)
+            with shared(self.settings, entry.path.name):
+                if (entry.path / MANIFEST).is_file():  # still
+                    yield entry
+                    return
 
     def explain(self, recipe: Recipe) -> tuple[str, ...]:
         """Why `recipe` must be built: each input that differs from the result made last; empty if it need not be."""
@@ -131,7 +139,7 @@ class Store:
 
     def prune(self, prefix: str, *, max_days: float, max_bytes: int) -> tuple[Entry, ...]:
         """Remove results whose name starts with `prefix` and that were last used over `max_days` ago, then the oldest
-        until the rest take at most `max_bytes`; returns what was removed.
+        until the rest take at most `max_bytes`; returns what was removed. What is in use (see `use`) stays.
         """
         with locked(self.settings, "prune"):
             return self._prune(prefix, max_days, max_bytes)
@@ -157,12 +165,17 @@ class Store:
             shutil.rmtree(path)
 
     def _remove(self, entry: Entry) -> bool:
-        try:
-            with FileLock(self.settings.cache / "locks" / f"{entry.path.name}.lock", timeout=0):
-                shutil.rmtree(entry.path, ignore_errors=True)
-        except Timeout:
-            return False  # it is just being built
-        return True
+        """Remove `entry` unless it is just being built, or used."""
+        with free(self.settings, entry.path.name) as ours:
+            if ours:
+                self._discard(entry.path)
+            return ours
+
+    def _discard(self, path: Path) -> None:
+        """Remove the result `path`: all of it at once, as one of which a part is left would pass for a result."""
+        aside = self.root / f".{path.name}-{os.getpid()}"
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _path(self, name: str, digest: str) -> Path:
         return self.root / f"{name}-{digest[:16]}"

@@ -3,6 +3,8 @@
 
 import errno
 import os
+import shutil
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dvhbuild.errors import HostError
+from dvhbuild.locks import locked
 from dvhbuild.settings import Settings
 from dvhbuild.store import Store, digest_files
 
@@ -104,6 +107,62 @@ def test_prune_removes_old_and_large_but_not_others(store):
     removed = store.prune("state", max_days=7, max_bytes=5 << 19)
     assert {entry.inputs["text"] for entry in removed} == {"old", "a"}
     assert other.path.exists()
+
+
+def test_prune_leaves_what_is_in_use(store):
+    toy = Toy(name="state")
+    with store.use(toy), store.use(toy) as entry:
+        assert store.prune("state", max_days=-1, max_bytes=0) == ()
+        assert (entry.path / "file").read_text() == "a"
+    assert store.prune("state", max_days=-1, max_bytes=0) == (entry,)
+    assert list(store.root.iterdir()) == []
+
+
+def test_what_is_pruned_before_it_is_in_use_is_built_again(quiet):
+    toy = Toy()
+    store = Store(quiet)
+    found = store.obtain(toy)
+    read = []
+
+    def use():
+        with store.use(toy) as entry:
+            read.append((entry.path / "file").read_text())
+
+    user = threading.Thread(target=use)
+    with locked(quiet, found.path.name):  # as a prune has it that has begun
+        user.start()
+        while user.is_alive() and not quiet.reporter.steps:
+            time.sleep(0.01)
+        store._discard(found.path)
+    user.join()
+    assert (read, toy.built) == (["a"], ["a", "a"])
+    assert quiet.reporter.steps == [f"wait for another dvhbuild that works on {found.path.name}"]
+
+
+def test_a_removal_that_is_interrupted_leaves_no_part_of_a_result(store, monkeypatch):
+    store.obtain(Toy())
+
+    def interrupted(*_, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.prune("toy", max_days=-1, max_bytes=0)
+    assert store.find(Toy()) is None
+    assert list(store.entries()) == []
+    (left,) = store.root.iterdir()
+    left.rename(left.with_name(f"{left.name.rpartition('-')[0]}-{_dead()}"))
+    store.obtain(Toy("b"))
+    assert [entry.inputs["text"] for entry in store.entries()] == ["b"]
+    assert len(list(store.root.iterdir())) == 1, "what a dead process left is gone"
+
+
+def _dead():
+    """The pid of a process that is no more."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid
 
 
 def test_digest_of_files_sees_names_and_contents(tmp_path):
