@@ -54,11 +54,11 @@ def test_kvm(settings: Settings, tests: tuple[str, ...], debug: bool, fresh: boo
         outcomes.append(outcome)
     counts = Counter(outcome.verdict.kind for outcome in outcomes)
     told = ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind])
-    click.echo(f"{len(outcomes)} selftests in {time.monotonic() - begin:.0f} s: {told}; logs: {directory}")
+    click.echo(f"selftests: {told}, in {time.monotonic() - begin:.0f} s; logs: {directory}")
     bad = [outcome for outcome in outcomes if not outcome.good]
     if bad:
         names = " ".join(outcome.test for outcome in bad)
-        raise VerdictError(f"{len(bad)} selftests did not do what they should: {names}", log=bad[0].log)
+        raise VerdictError(f"{len(bad)} of {len(outcomes)} selftests failed: {names}", log=bad[0].log)
 
 
 def _show(outcome: Outcome) -> None:

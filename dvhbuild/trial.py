@@ -16,7 +16,7 @@ from dvhbuild.build import Builder
 from dvhbuild.errors import GuestError
 from dvhbuild.hub import Deadline
 from dvhbuild.ksft import Kind, Verdict, judge
-from dvhbuild.lab import bring_up
+from dvhbuild.lab import StateRecipe, bring_up
 from dvhbuild.nest import Nest
 from dvhbuild.selftests import Plan, expected
 from dvhbuild.stack import Stack
@@ -67,6 +67,8 @@ class Trial:
 
         A test that harms its machine has failed, and the next one gets a new machine. Raises what ends all of them.
         """
+        if not self.fresh:
+            self.builder.store.obtain(StateRecipe(self.builder, self.stack, 0, self.disk))  # once, for all
         count = min(MACHINES, os.cpu_count() or 1, len(tests))
         todo: SimpleQueue[str] = SimpleQueue()
         done: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
