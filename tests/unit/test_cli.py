@@ -14,6 +14,9 @@ from minitree import commit, git
 
 from dvhbuild import cli
 from dvhbuild.errors import GuestError, HostError, UserError, VerdictError
+from dvhbuild.locks import free
+from dvhbuild.settings import Settings
+from dvhbuild.store import Store
 
 RUN = [sys.executable, "-m", "dvhbuild"]
 
@@ -119,7 +122,32 @@ def test_clean_removes_what_was_built_and_keeps_downloads(environ, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_half_result_and_no_lock(tmp_path, sign):
+    store = Store(Settings(root=tmp_path, cache=tmp_path))
+    script = (
+        "import sys, time; from pathlib import Path; from dvhbuild import cli, settings, store\n"
+        "class Slow:\n"
+        "    name = 'slow'\n"
+        "    def inputs(self): return {}\n"
+        "    def build(self, out, settings): (out / 'half').touch(); print(flush=True); time.sleep(60)\n"
+        "here = Path(sys.argv[1])\n"
+        "cli.cli.main = lambda **_: store.Store(settings.Settings(root=here, cache=here)).obtain(Slow())\n"
+        "cli.main()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as ours:
+        ours.stdout.readline()
+        (lock,) = (tmp_path / "locks").iterdir()
+        with free(store.settings, lock.stem) as ours_now:
+            assert not ours_now
+        ours.send_signal(sign)
+        assert ours.wait(20) == 130
+    assert list(store.root.iterdir()) == []
+    with free(store.settings, lock.stem) as ours_now:
+        assert ours_now
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_its_children(tmp_path, sign):
     script = (
         "import sys; from dvhbuild import cli, process; from dvhbuild.steps import Silent\n"

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The doctor finds what is missing, names the remedy, and installs only if asked."""
 
+import os
+import sys
+
+import pexpect
 import pytest
 
 from dvhbuild import doctor
@@ -36,3 +40,40 @@ def test_too_small_a_disk_is_found(settings, monkeypatch):
     *_, disk = doctor.examine(settings, ())
     assert not disk.well
     assert "DVHBUILD_CACHE" in disk.remedy
+
+
+SUDO = """\
+#!/bin/sh
+echo "$*" >> "$0.log"
+case "$1" in
+-v) printf 'password: ' > /dev/tty; read -r word < /dev/tty; test "$word" = secret ;;
+-n) case "$*" in *" install "*) : > "$(dirname "$0")/installed" ;; esac ;;
+esac
+"""
+"""Asks for a password on its terminal, as sudo does: whoever is not in the foreground gets nothing from there."""
+
+
+def test_a_user_with_sudo_is_asked_for_a_password_and_apt_runs_as_root(tmp_path):
+    for name in ("sudo", "apt-get"):
+        (tmp_path / name).write_text(SUDO)
+        (tmp_path / name).chmod(0o755)
+    script = (
+        "import os, sys; from pathlib import Path; from dvhbuild import doctor, settings\n"
+        "os.geteuid = lambda: 1000\n"
+        "here = Path(sys.argv[1])\n"
+        "needs = (doctor.Need('bash', 'sh'), doctor.Need('x-package', str(here / 'installed')))\n"
+        "doctor.install(settings.Settings(root=here, cache=here / 'cache'), needs)\n"
+    )
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with pexpect.spawn(sys.executable, ["-c", script, str(tmp_path)], env=environ, timeout=20) as user:
+        user.expect_exact("password: ")
+        user.sendline("secret")
+        user.expect(pexpect.EOF)
+    assert user.exitstatus == 0, user.before
+    apt = "-n env DEBIAN_FRONTEND=noninteractive apt-get -q"
+    assert (tmp_path / "sudo.log").read_text().splitlines() == [
+        "-v",
+        f"{apt} update",
+        f"{apt} install -y --no-install-recommends x-package",
+    ]
+    assert not (tmp_path / "apt-get.log").exists()

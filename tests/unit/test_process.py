@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dvhbuild import process
+from dvhbuild.doctor import Need
 from dvhbuild.errors import HostError
 from dvhbuild.process import output, run, running
 from dvhbuild.steps import Silent
@@ -60,6 +61,13 @@ def test_a_missing_program_is_named():
     with pytest.raises(HostError, match="no-such-program: not found") as caught:
         output(["no-such-program"], reporter=QUIET)
     assert caught.value.remedy == "dvhbuild doctor --install"
+
+
+def test_what_is_there_for_root_alone_is_found_by_anybody(monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert "ldconfig" in output(["ldconfig", "--version"], reporter=QUIET)
+    assert Need("libc-bin", "ldconfig").met()
+    assert ":/usr/sbin" in output(["sh", "-c", "echo $PATH"], reporter=QUIET)
 
 
 def test_the_whole_group_ends_with_the_block(tmp_path):
