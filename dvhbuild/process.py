@@ -27,8 +27,11 @@ MORE_SPACE = "free some space (dvhbuild clean), or set DVHBUILD_CACHE to a large
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 
-_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
-"""PR_SET_PDEATHSIG by util-linux's setpriv: a preexec_fn of our own may deadlock, as a thread reads the consoles."""
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""PR_SET_PDEATHSIG by util-linux's setpriv: a preexec_fn of our own may deadlock, as a thread reads the consoles.
+
+SIGTERM, so that make ends what it started, too: it would go on in a build directory whose lock is free.
+"""
 
 _KEPT = ("HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
 

@@ -82,17 +82,20 @@ def test_the_whole_group_ends_with_the_block(tmp_path):
     assert gone(pid)
 
 
-def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path):
+@pytest.mark.parametrize("words", [["sleep", "60"], ["make", "-s"]])
+def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path, words):
+    (tmp_path / "Makefile").write_text("all:\n\t@$(MAKE) sub\nsub:\n\t@echo $$$$ > child; sleep 60; true\n")
     ours = (
         "import time; from dvhbuild.process import running; from dvhbuild.steps import Silent\n"
-        "with running(['sleep', '60'], reporter=Silent()) as p: print(p.pid, flush=True); time.sleep(60)\n"
+        f"with running({words}, reporter=Silent()) as p: print(p.pid, flush=True); time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", ours], stdout=subprocess.PIPE)
-    pid = int(parent.stdout.readline())
-    time.sleep(0.2)
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
-    assert gone(pid)
+    with subprocess.Popen([sys.executable, "-c", ours], stdout=subprocess.PIPE, cwd=tmp_path) as parent:
+        pids = [int(parent.stdout.readline())]
+        time.sleep(0.3)
+        if words[0] == "make":
+            pids.append(int((tmp_path / "child").read_text()))
+        os.kill(parent.pid, signal.SIGKILL)
+    assert all(gone(pid) for pid in pids)
 
 
 def test_a_full_disk_is_told_apart_from_a_failed_command(tmp_path, monkeypatch):
