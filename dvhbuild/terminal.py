@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from dvhbuild.errors import DvhError, GuestError
 from dvhbuild.steps import Step
@@ -30,7 +31,8 @@ class TerminalReporter:
             self._say(f"{step.title} ...{_where(step)}")
             return
         if self._progress is None:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            clock = TimeElapsedColumn(Column(no_wrap=True, min_width=7))  # a long path may be cut off, but not this
+            columns = (SpinnerColumn(), clock, TextColumn("{task.description}"))
             self._progress = Progress(*columns, console=self._console, transient=True)
             self._progress.start()
         self._tasks[id(step)] = self._progress.add_task(f"{step.title}{_where(step)}", total=None)

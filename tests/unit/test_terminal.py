@@ -50,3 +50,11 @@ def test_a_failure_is_explained(console):
 def test_a_guests_last_words_are_shown_with_its_level(console):
     explain(GuestError("L1 panicked", level=1, tail=("one", "two")), console, "x")
     assert "  L1| two" in console.file.getvalue().splitlines()
+
+
+def test_the_clock_is_seen_however_long_the_path_of_the_log():
+    terminal = Console(file=io.StringIO(), width=60, force_terminal=True, no_color=True, color_system=None)
+    reporter = TerminalReporter(terminal)
+    with step(reporter, "build", Path("/long" * 30)):
+        pass
+    assert "0:00:00 build  (/long/long" in terminal.file.getvalue()
