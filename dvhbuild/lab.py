@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
@@ -37,11 +38,13 @@ def run_directory(settings: Settings, name: str) -> Path:
     """A new directory for the logs of one run; the oldest of many are removed."""
     root = settings.cache / "runs"
     root.mkdir(parents=True, exist_ok=True)
-    directory = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{name}"
     with locked(settings, "runs"):
         for old in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime)[:-RUNS_KEPT]:
             if not Path("/proc", old.name.split("-")[2]).exists():
                 shutil.rmtree(old, ignore_errors=True)
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        directory = next(path for path in map(root.joinpath, names) if not path.exists())
         directory.mkdir()
     return directory
 

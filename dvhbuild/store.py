@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -184,11 +185,11 @@ class Store:
     def _scratch(self, name: str) -> Iterator[Path]:
         """An empty directory that is gone after the `with` unless it was renamed."""
         self.root.mkdir(parents=True, exist_ok=True)
-        scratch = self.root / f".{name}-{os.getpid()}"
         for left in self.root.glob(f".{name}-*"):
             if not Path("/proc", left.name.rpartition("-")[2]).exists():
                 shutil.rmtree(left, ignore_errors=True)
-        scratch.mkdir()
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=f"-{os.getpid()}", dir=self.root))
+        scratch.chmod(0o755)
         try:
             yield scratch
         finally:

@@ -73,3 +73,8 @@ def test_run_directories_are_pruned_by_one_at_a_time(quiet):
         assert not list(Path(quiet.cache / "runs").iterdir())
     other.join()
     assert made[0].is_dir()
+
+
+def test_run_directories_of_one_moment_are_two(quiet):
+    made = {lab.run_directory(quiet, "test") for _ in range(3)}
+    assert len(made) == 3

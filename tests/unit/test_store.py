@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,6 +157,18 @@ def test_a_removal_that_is_interrupted_leaves_no_part_of_a_result(store, monkeyp
     store.obtain(Toy("b"))
     assert [entry.inputs["text"] for entry in store.entries()] == ["b"]
     assert len(list(store.root.iterdir())) == 1, "what a dead process left is gone"
+
+
+def test_one_recipe_is_built_from_two_inputs_at_once(store):
+    both = threading.Barrier(2, timeout=10)
+
+    class Slow(Toy):
+        def build(self, out, settings):
+            both.wait()
+            super().build(out, settings)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len({entry.path for entry in pool.map(store.obtain, (Slow("a"), Slow("b")))}) == 2
 
 
 def _dead():
