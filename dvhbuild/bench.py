@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import re
 import time
@@ -16,7 +17,7 @@ import pygit2
 
 from dvhbuild.build import COMPONENTS, SERIES, Builder
 from dvhbuild.errors import CancelledError, GuestError, UserError
-from dvhbuild.experiments.model import Experiment
+from dvhbuild.experiments.model import VARIANTS, Experiment
 from dvhbuild.guests import linux_append
 from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.machine import bochs, tcg
@@ -26,7 +27,8 @@ from dvhbuild.result import Base, Inputs, MadeBy, Result, Row
 from dvhbuild.settings import ROOT
 from dvhbuild.stack import Stack
 
-CONFIG = "base"
+MACHINES = 2
+"""Emulated machines that run at once: each takes a core, and 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,11 @@ def perform(builder: Builder, job: Job) -> Result:
     Raises GuestError, VerdictError, HostError, the first there is: there is no partial result.
     """
     builder.artifacts  # noqa: B018 - built first, by one thread
-    levels = range(1, len(job.stack.levels))
-    if not levels:
-        raise UserError(f"{job.stack.name}: this stack has no guests to measure")
+    runs = _runs(job)
     made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=datetime.now(UTC))
     begin = time.monotonic()
-    with ThreadPoolExecutor(len(levels)) as pool:
-        futures = [pool.submit(_measure_level, builder, job, level) for level in levels]
+    with ThreadPoolExecutor(MACHINES) as pool:
+        futures = [pool.submit(_measure, builder, job, run) for run in runs]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -60,15 +60,38 @@ def perform(builder: Builder, job: Job) -> Result:
     errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
         raise error
-    rows = [row for future in futures for row in future.result()]
+    rows = sorted((row for future in futures for row in future.result()), key=lambda row: row.level)
     return Result(made_by=made_by, inputs=inputs(builder, job.stack, time.monotonic() - begin), rows=rows)
 
 
-def _measure_level(builder: Builder, job: Job, level: int) -> tuple[Row, ...]:
-    directory = run_directory(builder.settings, f"measure-l{level}")
-    with bring_up(builder, job.stack, level - 1, directory, fresh=job.fresh) as nest:
+@dataclass(frozen=True)
+class _Run:
+    """One machine: a guest at `level` of the stack's `variant`, what to measure on it, and the config in the rows."""
+
+    level: int
+    variant: str
+    experiments: tuple[tuple[Experiment, str], ...]
+
+
+def _runs(job: Job) -> list[_Run]:
+    """The machines that `job` takes, the slowest first; raises UserError if the stack has no guests."""
+    levels = range(len(job.stack.levels) - 1, 0, -1)
+    if not levels:
+        raise UserError(f"{job.stack.name}: this stack has no guests to measure")
+    runs = []
+    for level, variant in itertools.product(levels, VARIANTS):
+        configs = [(experiment, experiment.config(level, variant)) for experiment in job.experiments]
+        if wanted := tuple((experiment, config) for experiment, config in configs if config):
+            runs.append(_Run(level, variant, wanted))
+    return runs
+
+
+def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row, ...]:
+    directory = run_directory(builder.settings, f"measure-l{run.level}-{run.variant}")
+    stack = job.stack.configured(run.variant)
+    with bring_up(builder, stack, run.level - 1, directory, fresh=job.fresh) as nest:
         check_nested(nest)
-        return tuple(measure(nest, level, job.experiments, job.ops, CONFIG))
+        return tuple(measure(nest, run.level, run.experiments, job.ops))
 
 
 def check_nested(nest: Nest) -> None:

@@ -23,14 +23,16 @@ KIB_PER_OPERATION = 4
 TRACE_FILE = "/run/trace"
 
 
-def measure(nest: Nest, level: int, experiments: Iterable[Experiment], ops: int, config: str) -> Iterator[Row]:
+def measure(nest: Nest, level: int, experiments: Iterable[tuple[Experiment, str]], ops: int) -> Iterator[Row]:
     """Measure every operation of `experiments`, `ops` times each, on a probe at `level` of `nest`, a row at a time.
+
+    Each experiment comes with the name of the configuration that its rows are in.
 
     Raises VerdictError if counters and trace disagree, GuestError if a check of the probe fails.
     """
     reporter = nest.settings.reporter
     with probe.start(nest, level) as session:
-        for experiment in experiments:
+        for experiment, config in experiments:
             title = f"measure {experiment.name} at L{level}"
             with step(reporter, title, nest.machine.directory / f"l{level}.log") as current:
                 for operation in experiment.operations:

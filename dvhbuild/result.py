@@ -94,7 +94,7 @@ class Row(_Frozen):
     operation: str = Field(min_length=1)
     """The probe's name of the operation."""
     config: str = Field(min_length=1)
-    """"base": unpatched; later "off", "on", "vm"."""
+    """"base": what DVH does not change; "off", "on": a nested guest without and with it; "vm": a plain guest."""
     level: int = Field(ge=1, le=3)
     """The level that performs the operation; 1 is a guest of L0."""
     ops: NonNegativeInt

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dvhbuild.errors import UserError
 from dvhbuild.settings import ROOT
@@ -28,10 +28,20 @@ class Level(BaseModel):
     qemu: tuple[str, ...] = ()
 
 
+class Change(BaseModel):
+    """What a configuration has in the place of a level's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    append: str | None = None
+    qemu: tuple[str, ...] | None = None
+
+
 class Stack(BaseModel):
     """`levels[0]` is the machine itself, each further one a guest of the one before.
 
     `machine` is what emulates it: Bochs is a Skylake with VMX, TCG a processor with SVM (see `machine`).
+    `configs` are variants, by name: the number of a level -> what is different there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +50,29 @@ class Stack(BaseModel):
     description: str
     machine: Literal["bochs", "tcg"] = "bochs"
     levels: tuple[Level, ...] = Field(min_length=1, max_length=4)
+    configs: dict[str, dict[int, Change]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_its_own_levels(self) -> Stack:
+        for name, changes in self.configs.items():
+            for number in changes:
+                if not 0 <= number < len(self.levels):
+                    raise ValueError(f"configs.{name}.{number}: the stack ends at L{len(self.levels) - 1}")
+        return self
+
+    def configured(self, name: str) -> Stack:
+        """The stack in configuration `name`, which has no further ones; raises UserError if it has no such one."""
+        if name not in self.configs:
+            raise UserError(
+                f"{self.name}: this stack has no configuration {name}",
+                remedy=f"add [configs.{name}.1] to {DIRECTORY / self.name}.toml",
+            )
+        changes = self.configs[name]
+        levels = tuple(
+            level.model_copy(update=changes[number].model_dump(exclude_none=True)) if number in changes else level
+            for number, level in enumerate(self.levels)
+        )
+        return self.model_copy(update={"levels": levels, "configs": {}})
 
 
 def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = None) -> Stack:

@@ -20,7 +20,8 @@ BOUNDS = Path(__file__).with_name("bounds.toml")
 class Bound(BaseModel):
     """A limit on one metric of the rows that match; an absent selector matches every row.
 
-    `metric` is a numeric field of a row; `min` and `max` are in that field's unit; `why` says where they come from.
+    `metric` is a numeric field of a row; `min` and `max` are in that field's unit, or, with `relative_to`, multiples of
+    what the same operation has in that configuration; `why` says where they come from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class Bound(BaseModel):
     config: str | None = None
     machine: str | None = None
     level: int | None = None
+    relative_to: str | None = None
     min: float | None = None
     max: float | None = None
 
@@ -74,7 +76,8 @@ class Outcome:
         limits = [f"at least {self.bound.min:g}"] if self.bound.min is not None else []
         limits += [f"at most {self.bound.max:g}"] if self.bound.max is not None else []
         where = f"{self.row.operation} at level {self.row.level} ({self.row.config})"
-        return f"{where}: {self.bound.metric} is {self.value:g}, bound {' and '.join(limits)} ({self.bound.why})"
+        unit = f" times {self.bound.relative_to}'s" if self.bound.relative_to else ""
+        return f"{where}: {self.bound.metric} is {self.value:g}{unit}, bound {' and '.join(limits)} ({self.bound.why})"
 
 
 def load_bounds(path: Path = BOUNDS) -> tuple[Bound, ...]:
@@ -94,5 +97,14 @@ def judge(result: Result, bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
     for row, bound in itertools.product(result.rows, bounds):
         if bound.matches(row, result.inputs.machine):
             value = float(getattr(row, bound.metric))
+            if bound.relative_to:
+                value /= float(getattr(_counterpart(result, row, bound.relative_to), bound.metric))
             outcomes.append(Outcome(bound, row, value, bound.holds(value)))
     return tuple(outcomes)
+
+
+def _counterpart(result: Result, row: Row, config: str) -> Row:
+    for other in result.rows:
+        if (other.operation, other.config) == (row.operation, config):
+            return other
+    raise UserError(f"{row.operation}: no row of config {config}, to which a bound is relative")

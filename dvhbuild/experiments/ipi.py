@@ -19,4 +19,5 @@ EXPERIMENT = Experiment(
         Operation("ipi-halted", _HALTED, (f"delay={SLEEP}",)),
         Operation("ipi-self", acting("MSR_WRITE", "APIC_WRITE")),
     ),
+    dvh=True,
 )

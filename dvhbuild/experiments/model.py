@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from dvhbuild.trace import Own
 
+OFF, ON = VARIANTS = ("off", "on")
+"""Configurations of a stack: L1 is offered nothing of DVH, or all."""
+
 INTERRUPTED = frozenset({"L1:EXTERNAL_INTERRUPT", "L1:PREEMPTION_TIMER"})
 """L0's interruptions of L1 while it works for the operation: own where the operation itself is an interrupt."""
 
@@ -23,10 +26,22 @@ class Operation:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Operations that are measured together."""
+    """Operations that are measured together.
+
+    `dvh`: DVH changes what they cost L2; measured with it off and on, and in a plain VM (L1) to compare with.
+    """
 
     name: str
     operations: tuple[Operation, ...]
+    dvh: bool = False
+
+    def config(self, level: int, variant: str) -> str | None:
+        """What the rows say for a guest at `level` of the stack's `variant`; None if it is not measured there."""
+        if not self.dvh:
+            return "base" if variant == OFF else None
+        if level == 1:
+            return "vm" if variant == OFF else None
+        return variant
 
 
 def acting(*reasons: str) -> Own:

@@ -28,7 +28,8 @@ def test_a_saved_state_and_a_boot_give_the_same_figures(builder, stack, tmp_path
     rows = []
     for name, fresh in (("saved", False), ("fresh", True)):
         with bring_up(builder, stack, 0, tmp_path / name, fresh=fresh) as nest:
-            rows.append({row.operation: row for row in measure(nest, 1, choose(["exits", "ipi"]), 1000, "base")})
+            experiments = [(experiment, "base") for experiment in choose(["exits", "ipi"])]
+            rows.append({row.operation: row for row in measure(nest, 1, experiments, 1000)})
     saved, fresh = rows
     for operation, row in saved.items():
         assert row.l0_exits_per_op == fresh[operation].l0_exits_per_op

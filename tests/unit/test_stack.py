@@ -43,3 +43,30 @@ def test_a_missing_stack_names_those_that_exist(tmp_path):
     with pytest.raises(UserError, match="no such stack") as caught:
         load_stack("s", tmp_path)
     assert caught.value.remedy == "there are: other"
+
+
+CONFIGURED = GOOD + "[configs.off.0]\nappend = 'quiet'\n[configs.on]\n"
+
+
+def test_a_configuration_changes_what_it_names(tmp_path):
+    (tmp_path / "s.toml").write_text(CONFIGURED)
+    stack = load_stack("s", tmp_path)
+    off, on = stack.configured("off"), stack.configured("on")
+    assert (off.levels[0].append, off.levels[0].memory, off.configs) == ("quiet", 512, {})
+    assert on.levels == stack.levels
+    with pytest.raises(UserError, match="no configuration of"):
+        stack.configured("of")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("off.0", "off.1", r"configs\.off\.1: the stack ends at L0"),
+        ("append", "memory", r"configs\.off\.0\.memory"),
+        ("off.0", "off.x", r"configs\.off\.x"),
+    ],
+)
+def test_a_bad_configuration_is_named(tmp_path, old, new, says):
+    (tmp_path / "s.toml").write_text(CONFIGURED.replace(old, new))
+    with pytest.raises(UserError, match=rf"s\.toml: .*{says}"):
+        load_stack("s", tmp_path)
