@@ -91,11 +91,15 @@ def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path, words):
     )
     with subprocess.Popen([sys.executable, "-c", ours], stdout=subprocess.PIPE, cwd=tmp_path) as parent:
         pids = [int(parent.stdout.readline())]
-        time.sleep(0.3)
+        while Path(f"/proc/{pids[0]}/comm").read_text().strip() != words[0]:
+            time.sleep(0.02)  # setpriv has not done its part
         if words[0] == "make":
-            pids.append(int((tmp_path / "child").read_text()))
+            child = tmp_path / "child"
+            while not (child.exists() and child.read_text().endswith("\n")):
+                time.sleep(0.02)
+            pids.append(int(child.read_text()))
         os.kill(parent.pid, signal.SIGKILL)
-    assert all(gone(pid) for pid in pids)
+    assert all(gone(pid, 10) for pid in pids)
 
 
 def test_a_full_disk_is_told_apart_from_a_failed_command(tmp_path, monkeypatch):
