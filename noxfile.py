@@ -82,6 +82,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def bisectable(session: nox.Session) -> None:
+    """Build Linux as of each patch of its series: no failure, no warning (W=1, sparse) that was not there before."""
+    install(session)
+    session.run("dvhbuild", "doctor", "--install", "--patches")
+    session.run("dvhbuild", "series", "bisectable", **PATIENCE)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests: quick, no build, no network."""
     install(session, "test")

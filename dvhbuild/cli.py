@@ -69,13 +69,15 @@ cli.add_command(test_kvm)
 
 @cli.command()
 @click.option("--install", is_flag=True, help="Install what is missing, through apt.")
+@click.option("--patches", is_flag=True, help="Also what `series bisectable` needs.")
 @as_json
 @pass_settings
-def doctor(settings: Settings, install: bool, as_json: bool) -> None:
+def doctor(settings: Settings, install: bool, patches: bool, as_json: bool) -> None:
     """Look for what this machine lacks."""
+    needs = doctoring.NEEDS + (doctoring.CHECKERS if patches else ())
     if install:
-        doctoring.install(settings)
-    findings = doctoring.examine(settings)
+        doctoring.install(settings, needs)
+    findings = doctoring.examine(settings, needs)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

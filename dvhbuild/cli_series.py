@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from dvhbuild import doctor as doctoring
 from dvhbuild import series as patches
 from dvhbuild.build import SERIES, Builder
 from dvhbuild.errors import VerdictError
 from dvhbuild.options import as_json, pass_settings, print_json
+from dvhbuild.prefixes import AREA, check_prefixes
 from dvhbuild.settings import Settings
 
 base_argument = click.argument("base", type=click.Choice(list(SERIES)))
@@ -103,4 +105,23 @@ def series_check(settings: Settings, bases: tuple[str, ...]) -> None:
         raise VerdictError(
             f"{len(findings)} findings in the patches, the first: {findings[0]}",
             remedy="dvhbuild series checkout BASE DIRECTORY; there: scripts/checkpatch.pl --strict PATCH",
+        )
+
+
+@series.command("bisectable")
+@pass_settings
+def series_bisectable(settings: Settings) -> None:
+    """Build Linux as of each patch of its series: no failure, no warning (W=1, sparse) that was not there before."""
+    doctoring.demand(doctoring.CHECKERS)
+    builder = Builder(settings).without_checkout("linux")
+    kernel = builder.kernel()
+    findings = check_prefixes(kernel, builder.series("linux"), settings)
+    for finding in findings:
+        click.echo(finding)
+    click.echo(f"linux {builder.source('linux').version}: built as of each of {len(kernel.source.patches)} patches")
+    if findings:
+        raise VerdictError(
+            f"{len(findings)} findings in the patches, the first: {findings[0]}",
+            remedy="dvhbuild series checkout linux DIRECTORY; there, at the patch's commit: make W=1 C=1 FILE.o",
+            log=settings.logs / f"build-{AREA}.log",
         )

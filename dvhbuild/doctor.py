@@ -73,6 +73,9 @@ NEEDS = (
     Need("qemu-system-data", "/usr/share/qemu/pvh.bin"),
 )
 
+CHECKERS = (Need("sparse", "sparse"),)
+"""What only those need who check patches."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -113,6 +116,14 @@ def install(
     missing = [f"{need.probe} ({need.package})" for need in needs if not need.met()]
     if missing:
         raise HostError(f"still missing after installation: {', '.join(missing)}", log=log)
+
+
+def demand(needs: Sequence[Need]) -> None:
+    """Raise HostError, which names it, if one is not met."""
+    for need in needs:
+        if not need.met():
+            remedy = f"dvhbuild doctor --install --patches, or: apt-get install {need.package}"
+            raise HostError(f"{need.probe}: not found", remedy=remedy)
 
 
 def _existing_parent(path: Path) -> Path:

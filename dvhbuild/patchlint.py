@@ -36,14 +36,14 @@ _COMMITTER = {"GIT_COMMITTER_NAME": "dvhbuild", "GIT_COMMITTER_EMAIL": "dvhbuild
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a patch, at a line of its file (1 if it is the whole)."""
+    """What is wrong with a patch, at a line of its file or as a whole."""
 
     path: Path
-    line: int
+    line: int | None
     text: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.text}"
+        return f"{self.path}:{self.line}: {self.text}" if self.line else f"{self.path}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -142,5 +142,7 @@ def _checkpatch(paths: Sequence[Path], tree: Path, settings: Settings) -> tuple[
     if process.returncode not in (0, 1) or (process.returncode and not said):
         last = (err or out).strip().splitlines()[-1:] or ["no message"]
         raise HostError(f"{CHECKPATCH} failed ({process.returncode}): {last[0]}", remedy="is perl installed whole?")
-    found = (Finding(Path(match["path"]), int(match["line"] or 1), match["text"]) for match in said)
+    found = (
+        Finding(Path(match["path"]), int(match["line"]) if match["line"] else None, match["text"]) for match in said
+    )
     return tuple(finding for finding in found if _NOT_OURS not in finding.text)

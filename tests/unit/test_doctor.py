@@ -77,3 +77,11 @@ def test_a_user_with_sudo_is_asked_for_a_password_and_apt_runs_as_root(tmp_path)
         f"{apt} install -y --no-install-recommends x-package",
     ]
     assert not (tmp_path / "apt-get.log").exists()
+
+
+def test_what_only_patch_checkers_need_is_asked_of_them_alone():
+    doctor.demand((Need("bash", "sh"),))
+    with pytest.raises(HostError, match="no-such-tool: not found") as caught:
+        doctor.demand((Need("bash", "sh"), Need("x-package", "no-such-tool")))
+    assert "doctor --install --patches, or: apt-get install x-package" in caught.value.remedy
+    assert not set(doctor.CHECKERS) & set(doctor.NEEDS)
