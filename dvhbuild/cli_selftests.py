@@ -35,7 +35,7 @@ def test_kvm(settings: Settings, tests: tuple[str, ...], debug: bool, fresh: boo
 
     Exit status 1 if one did not do what it should; `known` is a failure that the unpatched kernel has here too.
     """
-    plan = load_plan()
+    plan = load_plan().for_debug() if debug else load_plan()
     builder = Builder(settings, debug=debug)
     built = builder.selftests(plan.tests)
     chosen = choose([path.name for path in (built.path / "bin").iterdir()], tests, plan)

@@ -33,16 +33,24 @@ class Known(_Model):
 
 
 class Plan(_Model):
-    """The tests to run (patterns), the seconds of wall-clock for one, for the `slow` ones; which fail, which skip."""
+    """The tests to run (patterns), the seconds of wall-clock for one, for the `slow` ones; which fail, which skip.
+
+    On a debug kernel, each has `debug` times as long.
+    """
 
     tests: tuple[str, ...] = Field(min_length=1)
     seconds: float = Field(gt=0)
+    debug: float = Field(default=1, ge=1)
     slow: dict[str, float] = {}
     failure: dict[str, Known] = {}
     skip: dict[str, Known] = {}
 
     def limit(self, test: str) -> float:
         return self.slow.get(test, self.seconds)
+
+    def for_debug(self) -> Plan:
+        slow = {test: seconds * self.debug for test, seconds in self.slow.items()}
+        return self.model_copy(update={"seconds": self.seconds * self.debug, "slow": slow})
 
 
 def load_plan(path: Path = LIST) -> Plan:

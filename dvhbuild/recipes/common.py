@@ -59,11 +59,8 @@ class Work:
 
 
 @contextmanager
-def work_area(name: str, applied: Applied, settings: Settings, *, build: str = "build") -> Iterator[Work]:
-    """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it.
-
-    What is built from one tree in more than one way has a `build` directory for each.
-    """
+def work_area(name: str, applied: Applied, settings: Settings) -> Iterator[Work]:
+    """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it."""
     area = settings.cache / "work" / name
     log = settings.logs / f"build-{name}.log"
     with locked(settings, f"work-{name}"):
@@ -72,5 +69,5 @@ def work_area(name: str, applied: Applied, settings: Settings, *, build: str = "
         log.write_bytes(b"")
         with step(settings.reporter, f"check out {name}", log):
             update_worktree(applied, area / "tree")
-        (area / build).mkdir(exist_ok=True)
-        yield Work(area / "tree", area / build, log)
+        (area / "build").mkdir(exist_ok=True)
+        yield Work(area / "tree", area / "build", log)

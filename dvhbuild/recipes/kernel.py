@@ -48,7 +48,7 @@ def check_config(fragments: Mapping[Path, str], config: str) -> None:
 
 @dataclass(frozen=True)
 class KernelRecipe:
-    """`fragments` are merged over allnoconfig, in order; kernels of another `name` are built beside each other."""
+    """`fragments` are merged over allnoconfig, in order; each `name` has a tree of its own."""
 
     source: Applied
     fragments: tuple[Path, ...]
@@ -64,8 +64,7 @@ class KernelRecipe:
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bzImage, `out`/vmlinux and `out`/config."""
-        build = self.name.replace("linux", "build")
-        with work_area("linux", self.source, settings, build=build) as work:
+        with work_area(self.name, self.source, settings) as work:
             self.configure(work, settings)
             with step(settings.reporter, f"build {self.name}", work.log):
                 self.make(work, settings, jobs(), "bzImage")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +19,11 @@ from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 
 DIRECTORY = "tools/testing/selftests/kvm"
-PARTS = ("Makefile", "arch/x86/entry/syscalls", "arch/x86/include", "include", "scripts", "tools", "usr")
-"""What of a tree the selftests are made of: an edit of KVM itself builds none of them again."""
+PARTS = (
+    *("Makefile", "arch/x86/Makefile", "arch/x86/entry/syscalls", "arch/x86/include", "arch/x86/tools"),
+    *("include", "scripts", "tools", "usr"),
+)
+"""What of a tree the selftests are built from, with nothing else there: an edit of KVM itself builds none again."""
 
 _PROGRAM = re.compile(r"^TEST_GEN_PROGS_x86(?:_64)?\s*\+?=\s*(\S+)\s*$", re.MULTILINE)
 
@@ -38,6 +41,24 @@ def programs(makefile: str, patterns: Iterable[str]) -> tuple[str, ...]:
             raise UserError(f"{pattern}: no selftest in {DIRECTORY}/Makefile is called so")
         found |= dict.fromkeys(matching)
     return tuple(sorted(found))
+
+
+def graft(repository: pygit2.Repository, tree: pygit2.Tree, parts: Iterable[str]) -> pygit2.Oid:
+    """Make a tree of nothing but `parts` (paths) of `tree`; return its id. Raises UserError if one is not there."""
+    below: dict[str, list[str]] = {}
+    for part in parts:
+        name, _, rest = part.partition("/")
+        below.setdefault(name, []).append(rest)
+    builder = repository.TreeBuilder()
+    for name, rests in below.items():
+        if name not in tree:
+            raise UserError(f"{name}: not in this tree, and the selftests need it")
+        entry = tree[name]
+        if isinstance(entry, pygit2.Tree) and "" not in rests:
+            builder.insert(name, graft(repository, entry, rests), entry.filemode)
+        else:
+            builder.insert(name, entry.id, entry.filemode)
+    return builder.write()
 
 
 def make(work: Work, settings: Settings, wanted: Iterable[str]) -> tuple[Path, ...]:
@@ -64,10 +85,8 @@ class SelftestsRecipe:
     name: str = "selftests"
 
     def inputs(self) -> Mapping[str, str]:
-        repository = pygit2.Repository(str(self.source.repo))
-        tree = repository[self.source.commit].peel(pygit2.Tree)
         return {
-            **{f"source {part}": str(tree[part].id) for part in PARTS if part in tree},
+            "source": self._part().commit,
             "patterns": " ".join(self.patterns),
             "compiler": compiler("gcc"),
             "recipe": recipe_digest(__file__),
@@ -75,10 +94,16 @@ class SelftestsRecipe:
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bin with the programs."""
-        with work_area("linux", self.source, settings, build="build-selftests") as work:
+        with work_area(self.name, self._part(), settings) as work:
             wanted = programs((work.tree / DIRECTORY / "Makefile").read_text(), self.patterns)
             with step(settings.reporter, "build the selftests", work.log):
                 made = make(work, settings, wanted)
             (out / "bin").mkdir()
             for path in made:
                 run(["strip", "-o", out / "bin" / path.name, path], reporter=settings.reporter, log=work.log)
+
+    def _part(self) -> Applied:
+        """The source, with nothing in it but PARTS; in place of a commit, a tree."""
+        repository = pygit2.Repository(str(self.source.repo))
+        tree = repository[self.source.commit].peel(pygit2.Tree)
+        return replace(self.source, commit=str(graft(repository, tree, PARTS)))

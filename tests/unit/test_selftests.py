@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pygit2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from dvhbuild.errors import GuestError, UserError
 from dvhbuild.hub import Hub
 from dvhbuild.ksft import Kind, Verdict, judge
 from dvhbuild.loglines import Finding
-from dvhbuild.recipes.selftests import programs
+from dvhbuild.recipes.selftests import graft, programs
 from dvhbuild.selftests import Plan, choose, expected, load_plan
 
 LOGS = Path(__file__).parent / "selftests"
@@ -171,6 +172,17 @@ def test_programs_are_found_in_the_makefile_by_pattern():
         programs(MAKEFILE, ("vmx_*", "vmx_ipiv_test"))
 
 
+def test_the_tree_to_build_from_has_nothing_but_the_parts_that_are_named(imported):
+    repository = pygit2.Repository(str(imported.repo))
+    tree = repository[imported.tree]
+    some = repository[graft(repository, tree, ("VERSION", "src/main.c", "tools"))]
+    assert [entry.name for entry in some] == ["VERSION", "src", "tools"]
+    assert [entry.name for entry in some["src"]] == ["main.c"]
+    assert some["tools/run"].filemode == tree["tools/run"].filemode
+    with pytest.raises(UserError, match="usr: not in this tree"):
+        graft(repository, tree, ("usr/Makefile",))
+
+
 class FakeL0:
     """An L0 whose agent starts one test that prints `output` and ends with `status`, or never if that is None."""
 
@@ -219,6 +231,8 @@ def test_a_test_that_does_not_end_fails_in_its_own_time_and_l0_is_asked_whether_
 
 def test_a_slow_test_has_a_limit_of_its_own():
     assert (PLAN.limit("one"), PLAN.limit("slow")) == (1, 9)
+    debug = PLAN.model_copy(update={"debug": 3}).for_debug()
+    assert (debug.limit("one"), debug.limit("slow")) == (3, 27)
 
 
 def test_a_test_that_passes_while_the_kernel_warns_has_failed(hub, tmp_path):
