@@ -15,6 +15,9 @@ _BROKEN = re.compile(
     r"|ERROR: modpost: .+|\S+: error: objtool: .+|make\[?\d*\]?: \*\*\* No rule to make target .+"
 )
 
+_BY_DESIGN = re.compile(r"arch/x86/kvm/vmx/vmcs12\.c:\S+ warning: cast truncates bits from constant value .+")
+"""What sparse says of each row in the table of vmcs12's fields, old or new: ROL16() cuts off what it rotates out."""
+
 
 @dataclass(frozen=True)
 class Warned:
@@ -40,7 +43,7 @@ def warnings(log: str, roots: Sequence[str], below: str = "") -> list[Warned]:
             file = posixpath.normpath(posixpath.join(below, file) if file == match["file"] else file)
             file = file.removesuffix(".o") + ".c" if file.endswith(".o") else file
             found[Warned(file, match["place"], f"{match['kind']}: {match['text']}")] = None
-    return list(found)
+    return [warned for warned in found if not _BY_DESIGN.fullmatch(str(warned))]
 
 
 def new(found: Iterable[Warned], before: Iterable[Warned]) -> list[Warned]:
