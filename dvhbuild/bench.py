@@ -17,7 +17,7 @@ import pygit2
 
 from dvhbuild.build import COMPONENTS, SERIES, Builder
 from dvhbuild.errors import CancelledError, GuestError, UserError
-from dvhbuild.experiments.model import VARIANTS, Experiment
+from dvhbuild.experiments.model import GUESTS, VARIANTS, Experiment, Guest
 from dvhbuild.guests import linux_append
 from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.machine import bochs, tcg
@@ -70,6 +70,7 @@ class _Run:
 
     level: int
     variant: str
+    guest: Guest
     experiments: tuple[tuple[Experiment, str], ...]
 
 
@@ -79,19 +80,20 @@ def _runs(job: Job) -> list[_Run]:
     if not levels:
         raise UserError(f"{job.stack.name}: this stack has no guests to measure")
     runs = []
-    for level, variant in itertools.product(levels, VARIANTS):
-        configs = [(experiment, experiment.config(level, variant)) for experiment in job.experiments]
+    for level, guest, variant in itertools.product(levels, GUESTS, VARIANTS):
+        performed = [experiment for experiment in job.experiments if experiment.performed_by(guest)]
+        configs = [(experiment, experiment.config(level, variant)) for experiment in performed]
         if wanted := tuple((experiment, config) for experiment, config in configs if config):
-            runs.append(_Run(level, variant, wanted))
+            runs.append(_Run(level, variant, guest, wanted))
     return runs
 
 
 def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row, ...]:
-    directory = run_directory(builder.settings, f"measure-l{run.level}-{run.variant}")
+    directory = run_directory(builder.settings, f"measure-l{run.level}-{run.guest}-{run.variant}")
     stack = job.stack.configured(run.variant)
     with bring_up(builder, stack, run.level - 1, directory, fresh=job.fresh) as nest:
         check_nested(nest)
-        return tuple(measure(nest, run.level, run.experiments, job.ops))
+        return tuple(measure(nest, run.level, run.experiments, job.ops, run.guest))
 
 
 def check_nested(nest: Nest) -> None:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Experiments on a probe: each operation once undisturbed, for its instructions, and once traced, for its exits."""
+"""Experiments on a guest: each operation once undisturbed, for its instructions, and once traced, for its exits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
-from dvhbuild import counters, probe, trace
+from dvhbuild import counters, load, probe, trace
 from dvhbuild.counters import Snapshot
-from dvhbuild.experiments.model import Experiment, Operation
+from dvhbuild.experiments.model import Experiment, Guest, Operation
+from dvhbuild.load import Load
 from dvhbuild.nest import Nest
 from dvhbuild.probe import Outcome, Probe
 from dvhbuild.result import Row, traced
@@ -22,25 +24,30 @@ KIB_PER_OPERATION = 4
 
 TRACE_FILE = "/run/trace"
 
+Session = Probe | Load
 
-def measure(nest: Nest, level: int, experiments: Iterable[tuple[Experiment, str]], ops: int) -> Iterator[Row]:
-    """Measure every operation of `experiments`, `ops` times each, on a probe at `level` of `nest`, a row at a time.
+
+def measure(
+    nest: Nest, level: int, experiments: Iterable[tuple[Experiment, str]], ops: int, guest: Guest = "probe"
+) -> Iterator[Row]:
+    """Measure what a guest at `level` of `nest` performs of `experiments`, `ops` times each operation, a row at a time.
 
     Each experiment comes with the name of the configuration that its rows are in.
 
-    Raises VerdictError if counters and trace disagree, GuestError if a check of the probe fails.
+    Raises VerdictError if counters and trace disagree, GuestError if a check of the guest fails.
     """
     reporter = nest.settings.reporter
-    with probe.start(nest, level) as session:
+    start: Callable[[Nest, int], AbstractContextManager[Session]] = probe.start if guest == "probe" else load.start
+    with start(nest, level) as session:
         for experiment, config in experiments:
             title = f"measure {experiment.name} at L{level}"
             with step(reporter, title, nest.machine.directory / f"l{level}.log") as current:
-                for operation in experiment.operations:
+                for operation in experiment.performed_by(guest):
                     reporter.advanced(current, operation.name)
                     yield _row(nest, session, operation, ops, {"experiment": experiment.name, "config": config})
 
 
-def _row(nest: Nest, session: Probe, operation: Operation, ops: int, names: Mapping[str, str]) -> Row:
+def _row(nest: Nest, session: Session, operation: Operation, ops: int, names: Mapping[str, str]) -> Row:
     """One operation's row; `names` are its experiment and configuration."""
     undisturbed = session.run(operation.name, ops, *operation.options)
     marked, figures = _traced_run(nest, session, operation, ops)
@@ -60,7 +67,7 @@ def _row(nest: Nest, session: Probe, operation: Operation, ops: int, names: Mapp
     )
 
 
-def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> tuple[Outcome, dict[str, Any]]:
+def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int) -> tuple[Outcome, dict[str, Any]]:
     """Perform the operation between markers, in a window of L0's counters and trace; return what these give a Row."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
@@ -79,8 +86,8 @@ def _traced_run(nest: Nest, session: Probe, operation: Operation, ops: int) -> t
     return outcome, traced(summary, counted.vm, counted_by_l1)
 
 
-def _snapshot_of_l1(nest: Nest, session: Probe) -> Snapshot | None:
-    """What L1's KVM has counted of the probe so far, if it is a guest of L1; it sleeps meanwhile."""
-    if session.level == 1:
+def _snapshot_of_l1(nest: Nest, session: Session) -> Snapshot | None:
+    """What L1's KVM has counted so far, if the guest is L1's and sleeps meanwhile: a Linux has its own business."""
+    if session.level == 1 or isinstance(session, Load):
         return None
     return counters.parse(session.below.check(f"kvmwindow stat {nest.pid(session.level)}"))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interprocessor interrupts: to a vCPU that runs, to one that is halted, to oneself. The paper's SendIPI is `ipi`."""
+"""Interprocessor interrupts: to a vCPU that runs, to one that is halted, to oneself. The paper's SendIPI is `ipi`.
+
+`linux-ipi` is Linux's own: a function call on the other CPU, and its answer.
+"""
 
 from dvhbuild.experiments.model import INTERRUPTED, Experiment, Operation, acting
 from dvhbuild.trace import Own
@@ -18,6 +21,7 @@ EXPERIMENT = Experiment(
         Operation("ipi-send", _RUNNING),
         Operation("ipi-halted", _HALTED, (f"delay={SLEEP}",)),
         Operation("ipi-self", acting("MSR_WRITE", "APIC_WRITE")),
+        Operation("linux-ipi", _RUNNING, guest="linux"),
     ),
     dvh=True,
 )

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from dvhbuild.trace import Own
 
 OFF, ON = VARIANTS = ("off", "on")
 """Configurations of a stack: L1 is offered nothing of DVH, or all."""
+
+Guest = Literal["probe", "linux"]
+GUESTS: tuple[Guest, ...] = get_args(Guest)
+"""What performs an operation."""
 
 INTERRUPTED = frozenset({"L1:EXTERNAL_INTERRUPT", "L1:PREEMPTION_TIMER"})
 """L0's interruptions of L1 while it works for the operation: own where the operation itself is an interrupt."""
@@ -16,12 +21,13 @@ INTERRUPTED = frozenset({"L1:EXTERNAL_INTERRUPT", "L1:PREEMPTION_TIMER"})
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the probe (guest/probe/ops.c), and the exits that belong to it."""
+    """One operation of the probe (guest/probe/ops.c) or of a Linux (guest/load), and the exits that belong to it."""
 
     name: str
     own: Own
     options: tuple[str, ...] = ()
     """More words of the probe's `run`."""
+    guest: Guest = "probe"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class Experiment:
     name: str
     operations: tuple[Operation, ...]
     dvh: bool = False
+
+    def performed_by(self, guest: Guest) -> tuple[Operation, ...]:
+        """The operations that are `guest`'s."""
+        return tuple(operation for operation in self.operations if operation.guest == guest)
 
     def config(self, level: int, variant: str) -> str | None:
         """What the rows say for a guest at `level` of the stack's `variant`; None if it is not measured there."""
