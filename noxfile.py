@@ -93,7 +93,7 @@ def bisectable(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit tests: quick, no build, no network."""
     install(session, "test")
-    session.run("dvhbuild", "doctor", "--install")
+    session.run("dvhbuild", "doctor", "--install", "--patches")
     session.run("pytest", *(session.posargs or ["tests/unit"]))
 
 

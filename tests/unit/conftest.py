@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every test is alone: a home of its own, and none of the variables that steer dvhbuild or git."""
+"""Every test is alone: a home of its own, none of the variables that steer dvhbuild or git, a terminal, and Ctrl-C."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import minitree
@@ -22,6 +23,8 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         if name.startswith(("DVHBUILD_", "GIT_", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TERM", "xterm")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where we run in the background
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
 
