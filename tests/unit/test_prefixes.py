@@ -24,7 +24,7 @@ vmlinux: $(built)
 $(built): %.o: $(O)/%.o
 $(addprefix $(O)/,$(built)): $(O)/%.o: %.c include/kvm.h
 	mkdir -p $(@D) && echo $< >> $(O)/compiled
-	$(CC) -Iinclude $(if $(W),-Wunused-but-set-variable) -c $< -o $@
+	$(CC) -Wno-error=int-conversion -Iinclude $(if $(W),-Wunused-but-set-variable) -c $< -o $@
 	$(if $(C),awk '/__user/ { print FILENAME ":" FNR ":9: warning: different address spaces" }' $<)
 """
 SELFTESTS = r"""
@@ -35,7 +35,7 @@ $(programs): %: %.o
 	$(CC) $(LDFLAGS) -o $@ $<
 $(addsuffix .o,$(programs)): $(OUTPUT)/%.o: %.c lib.h
 	mkdir -p $(@D) && echo $< >> $(OUTPUT)/compiled
-	$(CC) -Wall -I. -c $< -o $@
+	$(CC) -Wno-error=int-conversion -Wall -I. -c $< -o $@
 """
 FILES = {
     "Makefile": MAKEFILE,
