@@ -2,6 +2,7 @@
 """Real machines: what the tests share is only what the store holds anyway."""
 
 import os
+import signal
 
 import pytest
 from procs import descendants
@@ -12,6 +13,8 @@ from dvhbuild.stack import load_stack
 from dvhbuild.steps import Silent
 
 pytestmark = pytest.mark.nested
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else what we start in the background ignores Ctrl-C
 
 
 @pytest.fixture(scope="session")
