@@ -91,14 +91,15 @@ def _runs(job: Job) -> list[_Run]:
 def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row, ...]:
     directory = run_directory(builder.settings, f"measure-l{run.level}-{run.guest}-{run.variant}")
     stack = job.stack.configured(run.variant)
-    with bring_up(builder, stack, run.level - 1, directory, fresh=job.fresh) as nest:
-        check_nested(nest)
+    level = run.level if run.guest == "linux" else run.level - 1
+    with bring_up(builder, stack, level, directory, fresh=job.fresh) as nest:
+        check_nested(nest, run.level)
         return tuple(measure(nest, run.level, run.experiments, job.ops, run.guest))
 
 
-def check_nested(nest: Nest) -> None:
-    """Raise GuestError if the KVM of the highest level cannot run guests."""
-    for linux in nest.levels:
+def check_nested(nest: Nest, levels: int) -> None:
+    """Raise GuestError if the KVM of one of the lowest `levels` cannot run guests."""
+    for linux in nest.levels[:levels]:
         if linux.agent.run("test -c /dev/kvm").status:
             raise GuestError(
                 f"L{linux.number} has no /dev/kvm: its processor offers no virtualization",

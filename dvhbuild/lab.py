@@ -27,7 +27,6 @@ STATE_DAYS = 14.0
 STATE_BYTES = 4 << 30
 """How long saved states are kept unused, and how much they may take together."""
 
-HIGHEST_SAVED = 1
 RUNS_KEPT = 20
 
 _MODULES = ("machine", "nest.py", "guests.py", "frames.py", "channel.py", "uplink.py", "agent.py")
@@ -94,8 +93,8 @@ def bring_up(
 ) -> Iterator[Nest]:
     """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case.
 
-    What is saved is saved at L0's and at L1's prompt: higher levels are booted on from there. With `disk`, L0's /dvh is
-    its files.img; what the levels above need is not there then.
+    Each level is saved at its prompt, booted on from the one below. With `disk`, L0's /dvh is its files.img; what the
+    levels above need is not there then.
     """
     if stack.machine == "tcg":
         with _tcg_nest(builder, stack, directory) as nest:
@@ -107,10 +106,8 @@ def bring_up(
             nest.boot(level)
             yield nest
         return
-    state = StateRecipe(builder, stack, min(level, HIGHEST_SAVED), disk)
-    with _nest(builder, stack, directory, state, disk) as nest:
+    with _nest(builder, stack, directory, StateRecipe(builder, stack, level, disk), disk) as nest:
         builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
-        nest.boot(level)
         yield nest
 
 

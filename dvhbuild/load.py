@@ -33,6 +33,6 @@ class Load:
 
 @contextmanager
 def start(nest: Nest, level: int) -> Iterator[Load]:
-    """Boot Linux as guest `level`, for as long as the body runs."""
+    """Linux as guest `level`, booted if it is not there yet, for as long as the body runs."""
     nest.boot(level)
     yield Load(level, nest.levels[level - 1].agent, nest.top.agent)

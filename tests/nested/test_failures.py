@@ -43,7 +43,7 @@ def test_an_l1_without_virtualization_is_told(builder, stack, tmp_path):
     with bring_up(builder, crippled, 0, tmp_path) as nest:
         nest.boot(1)
         with pytest.raises(GuestError, match="L1 has no /dev/kvm") as caught:
-            bench.check_nested(nest)
+            bench.check_nested(nest, 2)
     assert "-cpu host" in caught.value.remedy
 
 
