@@ -229,6 +229,22 @@ def test_a_test_that_does_not_end_fails_in_its_own_time_and_l0_is_asked_whether_
     assert l0.pings >= 3
 
 
+def test_a_host_that_stands_still_costs_a_test_little_of_its_time(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "PING_EVERY", 0.2)
+    l0 = FakeL0(hub, b"ok 1 a\n1..1\n", status=None)
+
+    def ping(_limit):
+        l0.pings += 1
+        if l0.pings == 1:
+            time.sleep(1.5)
+        l0.over = l0.pings == 3
+        l0.status = 0
+
+    monkeypatch.setattr(l0, "ping", ping)
+    outcome, fit = trial.run_test(l0, "one", PLAN, tmp_path)
+    assert (outcome.verdict, fit) == (Verdict(Kind.OK), True)
+
+
 def test_a_slow_test_has_a_limit_of_its_own():
     assert (PLAN.limit("one"), PLAN.limit("slow")) == (1, 9)
     debug = PLAN.model_copy(update={"debug": 3}).for_debug()
