@@ -226,5 +226,5 @@ def _in_body(body: str) -> tuple[dict[str, str], str]:
 
 def _clean(text: str) -> str:
     """What git's stripspace does: no trailing blanks, no double empty lines, none at either end."""
-    lines = "\n".join(line.rstrip() for line in text.split("\n"))
+    lines = "\n".join(line.rstrip(" \t\r") for line in text.split("\n"))  # what git takes for blanks, in any locale
     return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"

@@ -7,7 +7,7 @@ import subprocess
 from email.header import Header
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from dvhbuild.errors import UserError
@@ -164,6 +164,7 @@ class TestMail:
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(sentence, sentence, st.lists(body_line, max_size=6), st.booleans())
+    @example(author="somebody", subject="0", body=["\xa0"], encoded=False)
     def test_agrees_with_git(self, tmp_path, author, subject, body, encoded):
         text = "".join(f"{line}\n" for line in body)
         assume(
