@@ -7,19 +7,19 @@ import pytest
 
 from dvhbuild.diagnostics import Warned, first_error, new, warnings
 
-ROOTS = ("/work/tree/", "../tree/")
+ROOTS = ("/b/tree/", "../tree/")
 LOG = """\
-$ make -s -C /work/tree
+$ make -s -C /b/tree
 In file included from ../tree/arch/x86/kvm/x86.c:19:
 ../tree/arch/x86/kvm/vmx/posted_intr.c: In function 'vmx_pi_later':
 ../tree/arch/x86/kvm/vmx/posted_intr.c:198:6: warning: variable 'unused' set but not used [-Wunused-but-set-variable]
   198 |  int unused;
       |      ^~~~~~
-/work/tree/arch/x86/kvm/vmx/posted_intr.c:199:31: warning: incorrect type in initializer (different address spaces)
-/work/tree/arch/x86/kvm/vmx/posted_intr.c:199:31:    expected void [noderef] __user *p
-/work/tree/kernel/time/tick-oneshot.c:24: warning: Function parameter 'force' not described in 'tick_program_event'
+/b/tree/arch/x86/kvm/vmx/posted_intr.c:199:31: warning: incorrect type in initializer (different address spaces)
+/b/tree/arch/x86/kvm/vmx/posted_intr.c:199:31:    expected void [noderef] __user *p
+/b/tree/kernel/time/tick-oneshot.c:24: warning: Function parameter 'force' not described in 'tick_program_event'
 arch/x86/kvm/vmx/nested.o: warning: objtool: nested_vmx_run+0x5: unreachable instruction
-/work/tree/include/linux/kvm_host.h:7:1: error: bad constant expression
+/b/tree/include/linux/kvm_host.h:7:1: error: bad constant expression
 ../tree/include/linux/kvm_host.h:7:1: error: bad constant expression
 """
 
@@ -34,7 +34,7 @@ def test_each_tool_is_understood():
     ]
 
 
-@pytest.mark.parametrize("name", ["x86_64/a.c", "include/../x86_64/a.c", "/work/tree/tools/kvm/x86_64/a.c"])
+@pytest.mark.parametrize("name", ["x86_64/a.c", "include/../x86_64/a.c", "/b/tree/tools/kvm/x86_64/a.c"])
 def test_relative_names_are_completed(name):
     found = warnings(f"{name}:3:1: warning: odd\n", ROOTS, "tools/kvm")
     assert found == [Warned("tools/kvm/x86_64/a.c", ":3:1", "warning: odd")]
@@ -42,9 +42,7 @@ def test_relative_names_are_completed(name):
 
 @pytest.mark.parametrize(("name", "told"), [("vmcs12.c", False), ("nested.c", True)])
 def test_what_sparse_says_of_every_field_of_vmcs12_is_nothing_to_tell(name, told):
-    line = (
-        f"/work/tree/arch/x86/kvm/vmx/{name}:55:9: warning: cast truncates bits from constant value (80d08 becomes d08)"
-    )
+    line = f"/b/tree/arch/x86/kvm/vmx/{name}:55:9: warning: cast truncates bits from constant value (80d08 becomes d08)"
     assert bool(warnings(f"{line}\n", ROOTS)) == told
     assert warnings(line.replace("cast truncates", "odd"), ROOTS)
 
