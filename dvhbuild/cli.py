@@ -154,9 +154,9 @@ def boot(settings: Settings, levels: int, stack_name: str, machine: str | None, 
 @click.option(
     "--ops",
     type=click.IntRange(1, 20000),
-    default=500,
+    default=1000,
     show_default=True,
-    help="Operations of each kind; fewer than 500 break a bound.",
+    help="Operations of each kind; fewer than 1000 break a bound.",
 )
 @stack_option
 @machine_option
