@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from dvhbuild.trace.levels import Step, Timeline
 from dvhbuild.trace.reasons import INTERRUPTIONS, Port, both, name, port_of
@@ -43,8 +45,12 @@ class Own:
     actor: frozenset[str]
     others: frozenset[str] = frozenset()
 
+    @cached_property
+    def _names(self) -> Mapping[bool, frozenset[str]]:
+        return {True: both(self.actor), False: both(self.others)}
+
     def has(self, episode: str, *, acting: bool) -> bool:
-        names = both(self.actor if acting else self.others)
+        names = self._names[acting]
         return episode in names or (ANY in names and not episode.startswith("L1:"))
 
 
@@ -95,8 +101,7 @@ class Cut:
     outside_exits: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class _Named:
+class _Named(NamedTuple):
     """A step and the episode that it is part of, and the interruption inside that, if any."""
 
     step: Step

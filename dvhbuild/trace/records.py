@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from dvhbuild.errors import VerdictError
@@ -78,19 +81,43 @@ _OPERANDS = {
     Kind.LOST: 4,
     Kind.END: 1,
 }
+"""Numbers in a record of each kind, without what its flags add."""
 _FLAGS = {Kind.ENTRY: 0x10, Kind.EXIT: 0x70, Kind.INJECT: 0x20}
 _INFO = _IMMEDIATE = 0x10
 _INTR = 0x20
 _SVM = 0x40
-_VARINT_LIMIT = 64
+
+_TAGS = {
+    kind | flags: (kind, count + (kind is Kind.EXIT and bool(flags & _INFO)) + bool(flags & _INTR))
+    for kind, count in _OPERANDS.items()
+    for flags in range(0, 0x80, 0x10)
+    if not flags & ~_FLAGS.get(kind, 0)
+}
+"""By tag: the kind of record, and the numbers that follow."""
+
+_VARINT = re.compile(rb"[\x80-\xff]*[\x00-\x7f]")
+_VARINT_BYTES = 10
+
+
+class _Varints(dict[bytes, int]):
+    """LEB128, each code worked out once: a trace repeats itself."""
+
+    def __missing__(self, code: bytes) -> int:
+        if len(code) > _VARINT_BYTES:
+            raise TraceError("trace damaged: a number without end")
+        value = 0
+        for byte in reversed(code):
+            value = value << 7 | byte & 0x7F
+        self[code] = value
+        return value
 
 
 class _Reader:
-    """Builds a Recording out of one stream of records."""
+    """Builds a Recording out of one stream of records: all of it is numbers, tags too."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = len(MAGIC)
+        self.complete = data[-1] < 0x80  # else a number has no end
+        self.numbers = map(_Varints().__getitem__, _VARINT.findall(data, len(MAGIC)))
         self.events: list[Event] = []
         self.vcpus: dict[int, int] = {}
         self.threads: set[int] = set()
@@ -98,26 +125,18 @@ class _Reader:
         self.tid: int | None = None
         self.tsc = 0
 
-    def number(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift >= _VARINT_LIMIT:
-                raise TraceError(f"trace damaged at byte {self.at}: a number without end")
+    def damaged(self, what: str) -> TraceError:
+        return TraceError(f"trace damaged after {len(self.events)} events: {what}")
 
-    def event(self, kind: Kind, flags: int, delta: int, reason: int = 0) -> None:
+    def event(self, kind: Kind, tag: int, operands: tuple[int, ...]) -> None:
         if self.cpu is None or self.tid is None:
-            raise TraceError(f"trace damaged at byte {self.at}: an event of no CPU or thread")
-        info = self.number() if kind is Kind.EXIT and flags & _INFO else 0
-        intr = self.number() if flags & _INTR else 0
-        self.tsc += delta
-        immediate = kind is Kind.ENTRY and bool(flags & _IMMEDIATE)
-        self.events.append(Event(kind, self.tsc, self.cpu, self.tid, reason, info, intr, bool(flags & _SVM), immediate))
+            raise self.damaged("an event of no CPU or thread")
+        self.tsc += operands[0]
+        reason = operands[1] if len(operands) > 1 else 0
+        info = operands[2] if kind is Kind.EXIT and tag & _INFO else 0
+        intr = operands[-1] if tag & _INTR else 0
+        immediate = kind is Kind.ENTRY and bool(tag & _IMMEDIATE)
+        self.events.append(Event(kind, self.tsc, self.cpu, self.tid, reason, info, intr, bool(tag & _SVM), immediate))
 
     def about(self, kind: Kind, operands: tuple[int, ...]) -> None:
         if kind is Kind.CPU:
@@ -139,28 +158,26 @@ class _Reader:
             )
 
     def read(self) -> Recording:
-        while True:
-            tag = self.data[self.at]
-            self.at += 1
+        for tag in self.numbers:
             try:
-                kind = Kind(tag & 0xF)
-            except ValueError:
-                raise TraceError(f"trace damaged at byte {self.at}: no record of kind {tag & 0xF}") from None
-            flags = tag & 0xF0
-            if flags & ~_FLAGS.get(kind, 0):
-                raise TraceError(f"trace damaged at byte {self.at}: flags {flags:#x} on a record of kind {kind.name}")
-            operands = tuple(self.number() for _ in range(_OPERANDS[kind]))
-            if kind is Kind.END:
-                return self.finish(operands[0])
+                kind, count = _TAGS[tag]
+            except KeyError:
+                raise self.damaged(f"no record has the tag {tag:#x}") from None
+            operands = tuple(islice(self.numbers, count))
+            if len(operands) < count:
+                break
             if kind <= Kind.VMENTER_FAILED:
-                self.event(kind, flags, *operands)
+                self.event(kind, tag, operands)
+            elif kind is Kind.END:
+                return self.finish(operands[0])
             else:
                 self.about(kind, operands)
+        raise TraceError("trace damaged: it ends in the middle")
 
     def finish(self, count: int) -> Recording:
-        if count != len(self.events) or self.at != len(self.data):
+        if count != len(self.events) or not self.complete or next(self.numbers, None) is not None:
             raise TraceError(f"trace damaged: {len(self.events)} events, its end says {count}")
-        events = sorted(self.events, key=lambda event: event.tsc)  # stable: within a CPU the order stays
+        events = sorted(self.events, key=attrgetter("tsc"))  # stable: within a CPU the order stays
         return Recording(tuple(events), self.vcpus, frozenset(self.threads))
 
 
@@ -173,7 +190,4 @@ def read(data: bytes) -> Recording:
             raise TraceError(f"trace damaged: {error}") from error
     if not data.startswith(MAGIC):
         raise TraceError("not a trace of kvmwindow")
-    try:
-        return _Reader(data).read()
-    except IndexError:
-        raise TraceError("trace damaged: it ends in the middle") from None
+    return _Reader(data).read()

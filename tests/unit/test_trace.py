@@ -177,8 +177,8 @@ def test_lost_events_are_an_error(lost):
         (record(Kind.VMENTER, 1), "an event of no CPU or thread"),
         (record(Kind.CPU, 0, 5) + record(Kind.VMENTER, 1), "an event of no CPU or thread"),
         (record(Kind.VCPU, 100, 0) + record(Kind.VCPU, 100, 1), "thread 100 runs vCPU 0 and vCPU 1"),
-        (record(Kind.THREAD, 100, flags=0x40), "flags 0x40 on a record of kind THREAD"),
-        (record(7), "no record of kind 7"),
+        (record(Kind.THREAD, 100, flags=0x40), "no record has the tag 0x4b"),
+        (record(7), "no record has the tag 0x7"),
         (bytes([Kind.THREAD]) + b"\x80" * 12 + b"\0", "a number without end"),
     ],
 )
