@@ -7,6 +7,7 @@ import itertools
 import platform
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ from dvhbuild.stack import Stack
 
 MACHINES = 2
 """Emulated machines that run at once: each takes a core, and 2 GiB."""
+
+OPERATIONS = 8
+"""What one machine is for, unless an experiment has more: few enough that none is busy long after the others."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,24 @@ def _runs(job: Job) -> list[_Run]:
     for level, guest, variant in itertools.product(levels, GUESTS, VARIANTS):
         performed = [experiment for experiment in job.experiments if experiment.performed_by(guest)]
         configs = [(experiment, experiment.config(level, variant)) for experiment in performed]
-        if wanted := tuple((experiment, config) for experiment, config in configs if config):
-            runs.append(_Run(level, variant, guest, wanted))
+        wanted = [(experiment, config) for experiment, config in configs if config]
+        runs += [_Run(level, variant, guest, batch) for batch in _batches(wanted, guest)]
     return runs
+
+
+def _batches(wanted: list[tuple[Experiment, str]], guest: Guest) -> Iterator[tuple[tuple[Experiment, str], ...]]:
+    """Deal what `guest` is to perform out to machines, in order."""
+    batch: list[tuple[Experiment, str]] = []
+    operations = 0
+    for experiment, config in wanted:
+        count = len(experiment.performed_by(guest))
+        if batch and operations + count > OPERATIONS:
+            yield tuple(batch)
+            batch, operations = [], 0
+        batch.append((experiment, config))
+        operations += count
+    if batch:
+        yield tuple(batch)
 
 
 def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row, ...]:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import dataclass
 
 from dvhbuild import counters, load, probe, trace
 from dvhbuild.counters import Snapshot
@@ -38,52 +39,73 @@ def measure(
     """
     reporter = nest.settings.reporter
     start: Callable[[Nest, int], AbstractContextManager[Session]] = probe.start if guest == "probe" else load.start
-    with start(nest, level) as session:
+    # A window is worked out while the guest performs what comes next: an idle guest costs as much as a busy one.
+    with start(nest, level) as session, ThreadPoolExecutor(1) as pool:
+        row: Future[Row] | None = None
         for experiment, config in experiments:
             title = f"measure {experiment.name} at L{level}"
             with step(reporter, title, nest.machine.directory / f"l{level}.log") as current:
                 for operation in experiment.performed_by(guest):
                     reporter.advanced(current, operation.name)
-                    yield _row(nest, session, operation, ops, {"experiment": experiment.name, "config": config})
+                    undisturbed = session.run(operation.name, ops, *operation.options)
+                    window = _traced_run(nest, session, operation, ops)
+                    if row:
+                        yield row.result()
+                    row = pool.submit(_row, level, (experiment.name, config, operation), undisturbed, window)
+        if row:
+            yield row.result()
 
 
-def _row(nest: Nest, session: Session, operation: Operation, ops: int, names: Mapping[str, str]) -> Row:
-    """One operation's row; `names` are its experiment and configuration."""
-    undisturbed = session.run(operation.name, ops, *operation.options)
-    marked, figures = _traced_run(nest, session, operation, ops)
-    return Row(
-        **names,
-        operation=operation.name,
-        level=session.level,
-        ops=undisturbed.ops,
-        lost=undisturbed.lost + marked.lost,
-        early=undisturbed.early + marked.early,
-        wrong=undisturbed.wrong + marked.wrong,
-        instructions_p50=undisturbed.p50,
-        instructions_p90=undisturbed.p90,
-        instructions_max=undisturbed.max,
-        instructions_mean=undisturbed.mean,
-        **figures,
-    )
+@dataclass(frozen=True)
+class _Window:
+    """A traced run: what the guest said, L0's counters at both ends and its trace, L1's counters if these tell much."""
+
+    outcome: Outcome
+    before: Snapshot
+    after: Snapshot
+    data: bytes
+    l1: tuple[Snapshot, Snapshot] | None
 
 
-def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int) -> tuple[Outcome, dict[str, Any]]:
-    """Perform the operation between markers, in a window of L0's counters and trace; return what these give a Row."""
+def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int) -> _Window:
+    """Perform the operation between markers, in a window of L0's counters and trace."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
     l1_before = _snapshot_of_l1(nest, session)
     before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
     outcome = session.run(operation.name, ops, "mark", *operation.options)
     after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
-    timeline = trace.locate(trace.read(l0.fetch(f"cat {TRACE_FILE}")), counters.levels(before))
-    counted = counters.agree(before, after, timeline)
-    counted_by_l1: dict[str, int] = {}
-    if l1_before and (l1_after := _snapshot_of_l1(nest, session)):
-        l1 = counters.difference(l1_before, l1_after)
+    data = l0.fetch(f"cat {TRACE_FILE}")
+    l1_after = _snapshot_of_l1(nest, session)
+    return _Window(outcome, before, after, data, (l1_before, l1_after) if l1_before and l1_after else None)
+
+
+def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, window: _Window) -> Row:
+    """Work out one operation's row; `names` are its experiment, the configuration, and itself."""
+    experiment, config, operation = names
+    timeline = trace.locate(trace.read(window.data), counters.levels(window.before))
+    counted = counters.agree(window.before, window.after, timeline)
+    counted_by_l1: Mapping[str, int] = {}
+    if window.l1:
+        l1 = counters.difference(*window.l1)
         counters.agree_with_l1(counted, l1)
-        counted_by_l1 = dict(l1.vm)
-    summary = trace.summarize(trace.cut(timeline, level=session.level, own=operation.own))
-    return outcome, traced(summary, counted.vm, counted_by_l1)
+        counted_by_l1 = l1.vm
+    summary = trace.summarize(trace.cut(timeline, level=level, own=operation.own))
+    return Row(
+        experiment=experiment,
+        config=config,
+        operation=operation.name,
+        level=level,
+        ops=undisturbed.ops,
+        lost=undisturbed.lost + window.outcome.lost,
+        early=undisturbed.early + window.outcome.early,
+        wrong=undisturbed.wrong + window.outcome.wrong,
+        instructions_p50=undisturbed.p50,
+        instructions_p90=undisturbed.p90,
+        instructions_max=undisturbed.max,
+        instructions_mean=undisturbed.mean,
+        **traced(summary, counted.vm, counted_by_l1),
+    )
 
 
 def _snapshot_of_l1(nest: Nest, session: Session) -> Snapshot | None:

@@ -51,3 +51,10 @@ def test_what_dvh_changes_is_measured_off_and_on_and_in_a_vm():
         (1, "off", "probe", ["base", "vm"]),
         (1, "off", "linux", ["vm"]),
     ]
+
+
+def test_many_operations_are_dealt_out_to_machines():
+    runs = _runs(Job(load_stack("base-2cpu"), choose([]), 1000))
+    nested = [run for run in runs if (run.level, run.variant, run.guest) == (2, "off", "probe")]
+    names = [[experiment.name for experiment, _ in run.experiments] for run in nested]
+    assert names == [["exits", "timer"], ["ipi", "port", "doorbell"]]
