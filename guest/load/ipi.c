@@ -7,28 +7,15 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/io.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "load.h"
 
-/* The probe's: guest/probe/probe.h says why these ports. */
-enum { MARK_BEGIN = 0x4d1, MARK_END = 0x4d0, MARK_WINDOW_BEGIN = 0xa1, MARK_WINDOW_END = 0x21 };
 enum { WARMUP = 100, SENDER = 0, TARGET = 1 };
 
 static atomic_bool spinning, stop;
-
-static uint64_t rdtsc(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
-}
 
 static void *spin(void *unused)
 {
@@ -53,33 +40,11 @@ static uint64_t once(void)
 	return rdtsc() - start;
 }
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void report(uint64_t *ticks, uint64_t count)
-{
-	uint64_t sum = 0;
-
-	qsort(ticks, count, sizeof(*ticks), compare);
-	for (uint64_t i = 0; i < count; i++)
-		sum += ticks[i];
-	printf("probe: result op=linux-ipi ops=%lu p50=%lu p90=%lu max=%lu sum=%lu\n", count, ticks[(count - 1) / 2],
-	       ticks[(count * 90 + 99) / 100 - 1], ticks[count - 1], sum);
-}
-
 void send_ipis(uint64_t count, bool mark)
 {
-	uint64_t *ticks = calloc(count, sizeof(*ticks));
+	uint64_t *ticks = results_of(count);
 	pthread_t target;
 
-	if (!ticks)
-		die("no memory for %lu results", count);
-	if (mark && iopl(3))
-		die("iopl: %m");
 	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
 		die("membarrier: %m");
 	pin(SENDER);
@@ -87,23 +52,9 @@ void send_ipis(uint64_t count, bool mark)
 		die("no second thread");
 	while (!spinning)
 		;
-
-	for (uint64_t i = 0; i < WARMUP; i++)
-		ticks[i % count] = once();
-	if (mark)
-		outb(0xff, MARK_WINDOW_BEGIN);
-	for (uint64_t i = 0; i < count; i++) {
-		if (mark)
-			outb(0, MARK_BEGIN);
-		ticks[i] = once();
-		if (mark)
-			outb(0, MARK_END);
-	}
-	if (mark)
-		outb(0xff, MARK_WINDOW_END);
-
+	repeat(once, ticks, count, WARMUP, mark);
 	stop = true;
 	pthread_join(target, NULL);
-	report(ticks, count);
+	report("linux-ipi", ticks, count, 0);
 	free(ticks);
 }

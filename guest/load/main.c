@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dvhload ipi COUNT [mark] | dvhload hackbench PAIRS LOOPS */
+/* dvhload ipi|timer COUNT [mark] | dvhload hackbench PAIRS LOOPS */
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -49,9 +49,11 @@ int main(int argc, char **argv)
 
 	if ((argc == 3 || mark) && !strcmp(argv[1], "ipi"))
 		send_ipis(positive(argv[2]), mark);
+	else if ((argc == 3 || mark) && !strcmp(argv[1], "timer"))
+		sleep_until(positive(argv[2]), mark);
 	else if (argc == 4 && !strcmp(argv[1], "hackbench"))
 		hackbench((unsigned int)positive(argv[2]), (unsigned int)positive(argv[3]));
 	else
-		die("usage: dvhload ipi COUNT [mark] | dvhload hackbench PAIRS LOOPS");
+		die("usage: dvhload ipi|timer COUNT [mark] | dvhload hackbench PAIRS LOOPS");
 	return 0;
 }
