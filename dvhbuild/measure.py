@@ -102,6 +102,7 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         wrong=undisturbed.wrong + window.outcome.wrong,
         instructions_p50=undisturbed.p50,
         instructions_p90=undisturbed.p90,
+        instructions_p99=undisturbed.p99,
         instructions_max=undisturbed.max,
         instructions_mean=undisturbed.mean,
         **traced(summary, counted.vm, counted_by_l1),

@@ -32,6 +32,7 @@ class Outcome:
     wrong: int
     p50: int
     p90: int
+    p99: int
     max: int
     sum: int
 
@@ -46,7 +47,7 @@ def parse(line: str) -> Outcome:
     if not match:
         raise ValueError(f"not a result of the probe: {line!r}")
     values = {key: int(value) for key, value in (word.split("=") for word in match[2].split())}
-    fields = ("ops", "lost", "early", "wrong", "p50", "p90", "max", "sum")
+    fields = ("ops", "lost", "early", "wrong", "p50", "p90", "p99", "max", "sum")
     return Outcome(match[1], *(values.get(name, 0) for name in fields))
 
 
