@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The local APIC's timer in TSC-deadline mode: programming it (the paper's ProgramTimer), and its expiry."""
+"""The local APIC's timer in TSC-deadline mode: programming it (the paper's ProgramTimer), and its expiry.
+
+`linux-timer` is Linux's own: a sleep of 100 us on a CPU that idles meanwhile.
+"""
 
 from dvhbuild.experiments.model import INTERRUPTED, Experiment, Operation, acting
 from dvhbuild.trace import Own
@@ -17,5 +20,7 @@ EXPERIMENT = Experiment(
         Operation("timer-immediate", acting("MSR_WRITE", "INTERRUPT_WINDOW")),
         Operation("timer-expiry", _EXPIRY),
         Operation("timer-expiry-halted", _EXPIRY, (f"delay={DELAY}",)),
+        Operation("linux-timer", _EXPIRY, guest="linux"),
     ),
+    dvh=True,
 )
