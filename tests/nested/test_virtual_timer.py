@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux as L2 that idles and that sleeps a thousand times: whose exits are its timers?"""
+
+import pytest
+
+from dvhbuild.lab import bring_up
+
+pytestmark = pytest.mark.nested
+
+TRACING = "/sys/kernel/tracing"
+TRACED = ("kvm/kvm_msr", "kvm/kvm_exit", "timer/hrtimer_start")
+BY_L1 = {
+    "writes of IA32_TSC_DEADLINE": "msr_write 6e0",
+    "timers kept for L2": "function=apic_timer_fn",
+    "preemption timers": "reason PREEMPTION_TIMER",
+}
+"""What L1 does for a timer of L2. Its own tick, which goes on while it runs L2, is none of these."""
+WAKEUPS = 1000
+HZ = 250
+IDLE = 2
+"""Seconds of L2's."""
+
+
+def with_own_halts(stack, append):
+    """The stack with an L2 whose HLT is not L1's: it sleeps in L0."""
+    l2 = stack.levels[2]
+    changed = {"append": f"{l2.append} {append}", "qemu": (*l2.qemu, "-overcommit", "cpu-pm=on")}
+    return stack.model_copy(update={"levels": (*stack.levels[:2], l2.model_copy(update=changed))})
+
+
+@pytest.mark.parametrize("append", ["nohz=on", "nohz=off"])
+@pytest.mark.parametrize("variant", ["on", "off"])
+def test_timers_of_a_linux(builder, stack, tmp_path, variant, append):
+    with bring_up(builder, with_own_halts(stack.configured(variant), append), 1, tmp_path) as nest:
+        nest.boot(2)
+        l0, l1, l2 = (level.agent for level in nest.levels)
+
+        def counted(name):
+            return int(l0.check(f"cat /sys/kernel/debug/kvm/nested_timer_{name}"))
+
+        l1.check(f"echo 4096 > {TRACING}/buffer_size_kb; echo > {TRACING}/trace")
+        l1.check(f"for event in {' '.join(TRACED)}; do echo 1 > {TRACING}/events/$event/enable; done")
+        before = {name: counted(name) for name in ("armed", "fired")}
+        l2.check(f"sleep {IDLE}")
+        idle = {name: counted(name) - before[name] for name in before}
+        said = l2.check(f"dvhload timer {WAKEUPS}", timeout=300)
+        total = {name: counted(name) - before[name] for name in before}
+        l1.check(f"echo 0 > {TRACING}/tracing_on")
+        by_l1 = {what: int(l1.check(f"grep -c '{event}' {TRACING}/trace || true")) for what, event in BY_L1.items()}
+
+        assert f"ops={WAKEUPS} early=0 " in said
+        if variant == "on":
+            assert by_l1 == dict.fromkeys(BY_L1, 0)
+            assert min(total[name] - idle[name] for name in total) >= WAKEUPS
+            assert (idle["fired"] >= IDLE * HZ) == (append == "nohz=off")
+        else:
+            assert by_l1["writes of IA32_TSC_DEADLINE"] >= WAKEUPS
+            assert total == {"armed": 0, "fired": 0}
