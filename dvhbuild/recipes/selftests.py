@@ -64,7 +64,8 @@ def graft(repository: pygit2.Repository, tree: pygit2.Tree, parts: Iterable[str]
 def make(work: Work, settings: Settings, wanted: Iterable[str]) -> tuple[Path, ...]:
     """Build the programs `wanted` below `work.build`, with the tree's own headers; raises HostError if that fails."""
     common: list[str | Path] = ["make", "-s", jobs(), "ARCH=x86", "CC=ccache gcc"]
-    env = ccache_environment(settings)
+    # Paths relative to the cache would get into the objects' .d files, where make knows none of its targets by them.
+    env = {**ccache_environment(settings), "CCACHE_BASEDIR": ""}
     binaries = work.build / "kvm"
     flags = (f"KHDR_INCLUDES=-isystem {work.build}/usr/include", "LDFLAGS=-static -pthread")
     headers = [*common, "-C", work.tree, f"O={work.build}", "HOSTCC=ccache gcc", "headers"]
