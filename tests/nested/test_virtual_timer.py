@@ -14,8 +14,8 @@ BY_L1 = {
     "timers kept for L2": "function=apic_timer_fn",
     "preemption timers": "reason PREEMPTION_TIMER",
 }
-"""What L1 does for a timer of L2. Its own tick, which goes on while it runs L2, is none of these. Nor are writes of 0: a
-Linux that stops its tick for want of any timer masks LVTT first, and a masked timer is not the processor's."""
+"""What L1 does for a timer of L2. Its own tick, which goes on while it runs L2, is none of these. Nor are writes of 0:
+a Linux that stops its tick for want of any timer masks LVTT first, and a masked timer is not the processor's."""
 WAKEUPS = 1000
 HZ = 250
 IDLE = 2
