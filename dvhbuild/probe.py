@@ -62,7 +62,15 @@ class Probe:
 
     def run(self, operation: str, count: int, *options: str) -> Outcome:
         """Perform `operation` `count` times; raises GuestError if the probe cannot, or if a check of it fails."""
+        self.begin(operation, count, *options)
+        return self.outcome(operation)
+
+    def begin(self, operation: str, count: int, *options: str) -> None:
+        """Tell the probe what to perform."""
         self._line.write(f"run {' '.join((operation, str(count), *options))}\n".encode())
+
+    def outcome(self, operation: str) -> Outcome:
+        """Wait for the end of what was begun; raises what `run` does."""
         done = rf"probe: done op={operation}\n"
         match = self._heard.expect([done, r"probe: error [^\n]*\n"], RUN_SECONDS, f"{operation}: the probe's answer")
         said = [line for line in (match.before + match.text).splitlines() if line.startswith("probe:")]
