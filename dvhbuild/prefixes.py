@@ -87,7 +87,7 @@ class _Prefixes:
                 for name in self._objects():
                     (self._strict.build / name).unlink(missing_ok=True)
                 for name in self._of_selftests(self.touched, ".c"):
-                    (self._selftests.build / "kvm" / name).with_suffix(".o").unlink(missing_ok=True)
+                    (self._selftests.build / selftests.BINARIES / name).with_suffix(".o").unlink(missing_ok=True)
                 self.known = [*self._make_strict(), *self._make_selftests(self.touched)]
         except _BrokenError as error:
             raise HostError(f"without the series, linux does not build: {error}", log=self.work.log) from error

@@ -25,6 +25,9 @@ PARTS = (
 )
 """What of a tree the selftests are built from, with nothing else there: an edit of KVM itself builds none again."""
 
+BINARIES = "selftests"
+"""Where in the build directory the programs and their objects are."""
+
 _PROGRAM = re.compile(r"^TEST_GEN_PROGS_x86(?:_64)?\s*\+?=\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -66,7 +69,7 @@ def make(work: Work, settings: Settings, wanted: Iterable[str]) -> tuple[Path, .
     common: list[str | Path] = ["make", "-s", jobs(), "ARCH=x86", "CC=ccache gcc"]
     # Paths relative to the cache would get into the objects' .d files, where make knows none of its targets by them.
     env = {**ccache_environment(settings), "CCACHE_BASEDIR": ""}
-    binaries = work.build / "kvm"
+    binaries = work.build / BINARIES
     flags = (f"KHDR_INCLUDES=-isystem {work.build}/usr/include", "LDFLAGS=-static -pthread")
     headers = [*common, "-C", work.tree, f"O={work.build}", "HOSTCC=ccache gcc", "headers"]
     run(headers, reporter=settings.reporter, log=work.log, env=env)

@@ -114,7 +114,7 @@ def test_only_what_changed_is_compiled(kernel):
     kernel.check()
     assert sorted(kernel.compiled("build")) == ["kvm/helper.c", "kvm/helper.c", "kvm/main.c", "kvm/noisy.c"]
     assert kernel.compiled("build-strict") == ["kvm/helper.c", "kvm/helper.c"]
-    assert kernel.compiled("build-selftests/kvm") == ["x86_64/first.c", "x86_64/first.c"]
+    assert kernel.compiled("build-selftests/selftests") == ["x86_64/first.c", "x86_64/first.c"]
 
 
 def test_broken_by_one_and_mended_by_the_next(kernel):
@@ -195,7 +195,7 @@ def test_selftests_that_break(kernel):
 def test_a_header_of_the_selftests_concerns_them_all(kernel):
     kernel.patch(f"{KVM}/lib.h", "WANTED 0", "WANTED (0)")
     assert kernel.check() == []
-    assert sorted(set(kernel.compiled("build-selftests/kvm"))) == ["x86_64/first.c", "x86_64/second.c"]
+    assert sorted(set(kernel.compiled("build-selftests/selftests"))) == ["x86_64/first.c", "x86_64/second.c"]
     kernel.patch(f"{KVM}/lib.h", "WANTED", "RENAMED")
     [found] = kernel.check()
     assert found.startswith("0002-p2.patch: the selftests do not build: x86_64/")
