@@ -6,7 +6,6 @@
 
 #define APIC_BASE_ENABLE	(1u << 11)
 #define APIC_BASE_X2APIC	(1u << 10)
-#define SVR_ENABLE		(1u << 8)
 #define TDCR_DIVIDE_128		0x0a
 
 #define ICR_NMI			(4u << 8)

@@ -245,6 +245,64 @@ static void finish_timer_halted(void)
 	finish_timer();
 }
 
+/*
+ * What LVTT and the APIC's being enabled make of a deadline that is set: for who
+ * runs the timer, a hypervisor or the processor, each is a change of hands.
+ */
+enum lvtt { LVTT_MASK, LVTT_MASK_FOR_A_WHILE, LVTT_VECTOR, LVTT_MODE, LVTT_DISABLE, LVTT_KINDS };
+
+static enum lvtt kind;
+
+static void before_timer_lvtt(u64 i)
+{
+	kind = i % LVTT_KINDS;
+	timer_vector = vectors[i % ARRAY_SIZE(vectors)];
+	wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | timer_vector);
+	if (kind == LVTT_VECTOR)
+		timer_vector = vectors[(i + 1) % ARRAY_SIZE(vectors)];
+	if (kind == LVTT_MASK_FOR_A_WHILE || kind == LVTT_VECTOR)
+		expect(&cpus[0], timer_vector);
+}
+
+static u64 act_timer_lvtt(void)
+{
+	deadline = rdtsc() + delay;
+	wrmsr(MSR_TSC_DEADLINE, deadline);
+	switch (kind) {
+	case LVTT_MASK:
+		wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | LVT_MASKED | timer_vector);
+		break;
+	case LVTT_MASK_FOR_A_WHILE:
+		wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | LVT_MASKED | timer_vector);
+		wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | timer_vector);
+		break;
+	case LVTT_VECTOR:
+		wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | timer_vector);
+		break;
+	case LVTT_MODE:
+		wrmsr(MSR_X2APIC_LVTT, timer_vector);
+		wrmsr(MSR_X2APIC_LVTT, LVTT_DEADLINE | timer_vector);
+		break;
+	default:
+		wrmsr(MSR_X2APIC_SVR, VEC_SPURIOUS);
+		wrmsr(MSR_X2APIC_SVR, SVR_ENABLE | VEC_SPURIOUS);
+	}
+	spin(delay + SETTLE);
+	return 0;
+}
+
+static void after_timer_lvtt(void)
+{
+	u64 value = rdmsr(MSR_TSC_DEADLINE);
+
+	if (value)
+		fail(&tally.wrong, "kind %u: after it has passed, the deadline reads as %u", (u64)kind, value);
+	if (kind == LVTT_MASK_FOR_A_WHILE || kind == LVTT_VECTOR)
+		after_timer();
+	else if (cpus[0].taken != expected[0])
+		check_surplus();
+}
+
 /* IPIs */
 
 static u32 ipi_vector;
@@ -381,6 +439,8 @@ OP(op_timer_expiry, .name = "timer-expiry", .prepare = prepare_timer, .before = 
    .act = act_timer_expiry, .after = after_timer, .finish = finish_timer);
 OP(op_timer_expiry_halted, .name = "timer-expiry-halted", .prepare = prepare_timer_halted, .before = before_timer,
    .act = act_timer_expiry_halted, .after = after_timer, .finish = finish_timer_halted);
+OP(op_timer_lvtt, .name = "timer-lvtt", .prepare = prepare_timer, .before = before_timer_lvtt,
+   .act = act_timer_lvtt, .after = after_timer_lvtt, .finish = finish_timer);
 OP(op_ipi, .name = "ipi", .prepare = prepare_ipi, .before = before_ipi, .act = act_ipi, .after = check,
    .finish = finish_ipi);
 OP(op_ipi_send, .name = "ipi-send", .prepare = prepare_ipi, .before = before_ipi, .act = act_ipi_send,
@@ -395,7 +455,7 @@ OP(op_port_user, .name = "port-user", .prepare = prepare_port_user, .act = act_p
 
 const struct op *const ops[] = {
 	&op_cpuid, &op_vmcall,
-	&op_timer_program, &op_timer_immediate, &op_timer_expiry, &op_timer_expiry_halted,
+	&op_timer_program, &op_timer_immediate, &op_timer_expiry, &op_timer_expiry_halted, &op_timer_lvtt,
 	&op_ipi, &op_ipi_send, &op_ipi_halted, &op_ipi_self,
 	&op_port_kernel, &op_port_user, &doorbell_mmio, &doorbell_pio,
 };

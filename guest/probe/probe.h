@@ -213,6 +213,7 @@ static inline void spin(u64 ticks)
 #define MSR_X2APIC_TPR		0x808
 #define MSR_X2APIC_EOI		0x80b
 #define MSR_X2APIC_SVR		0x80f
+#define SVR_ENABLE		(1u << 8)
 #define MSR_X2APIC_ICR		0x830
 #define MSR_X2APIC_LVTT		0x832
 #define MSR_X2APIC_LVT0		0x835

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux as L2 that idles and that sleeps a thousand times: whose exits are its timers?"""
+"""Linux as L2 that idles and that sleeps a thousand times: whose exits are its timers? And LVTT, with a timer set."""
 
 import pytest
 
+from dvhbuild import probe
 from dvhbuild.lab import bring_up
 
 pytestmark = pytest.mark.nested
@@ -57,3 +58,14 @@ def test_timers_of_a_linux(builder, stack, tmp_path, variant, append):
         else:
             assert by_l1["writes of IA32_TSC_DEADLINE"] >= WAKEUPS
             assert total == {"armed": 0, "fired": 0}
+
+
+@pytest.mark.parametrize("variant", ["on", "off"])
+def test_lvtt_is_heeded_whoever_runs_the_timer(builder, stack, tmp_path, variant):
+    with (
+        bring_up(builder, stack.configured(variant), 1, tmp_path) as nest,
+        probe.start(nest, 2) as session,
+    ):
+        assert session.run("timer-lvtt", 200).ops == 200  # with all that it checks
+        armed = int(nest.levels[0].agent.check("cat /sys/kernel/debug/kvm/nested_timer_armed"))
+        assert (armed >= 200) == (variant == "on")
