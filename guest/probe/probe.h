@@ -123,7 +123,7 @@ void run(const struct op *op, const struct options *options);
 /* stats.c */
 void stats_reset(u64 ops);
 void stats_add(u64 ticks);
-void stats_report(const char *op, const struct tally *tally);
+void stats_report(const char *op, const struct tally *tally, bool histogram);
 
 static inline u64 rdtsc(void)
 {

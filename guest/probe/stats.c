@@ -84,7 +84,7 @@ static void print_histogram(void)
 	}
 }
 
-void stats_report(const char *op, const struct tally *tally)
+void stats_report(const char *op, const struct tally *tally, bool histogram)
 {
 	u64 sum = 0;
 
@@ -95,6 +95,8 @@ void stats_report(const char *op, const struct tally *tally)
 	      tally->wrong);
 	print(" min=%u p50=%u p90=%u p99=%u max=%u sum=%u\n", percentile(0), percentile(50), percentile(90),
 	      percentile(99), percentile(100), sum);
+	if (!histogram)
+		return;
 	print("probe: hist op=%s", op);
 	print_histogram();
 	print("\n");
