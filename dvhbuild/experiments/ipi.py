@@ -11,7 +11,7 @@ _SENDER = frozenset({"MSR_WRITE"})
 _RUNNING = Own(actor=_SENDER, others=frozenset({"EXTERNAL_INTERRUPT"}) | INTERRUPTED)
 _HALTED = Own(actor=_SENDER, others=frozenset({"*", "L1"}) | INTERRUPTED)
 
-SLEEP = 100_000
+SLEEP = 70_000
 """Instructions that the target has to fall asleep; enough where KVM does not poll (kvm.halt_poll_ns=0)."""
 
 EXPERIMENT = Experiment(

@@ -6,7 +6,7 @@
 #include "probe.h"
 
 #define FAR_FUTURE	(1ull << 40)	/* 5 min at 3.5 GHz: beyond every run */
-#define EXPIRY_DELAY	60000		/* more than it costs L2 to program the timer */
+#define EXPIRY_DELAY	40000		/* more than it costs L2 to program the timer */
 #define HALTED_DELAY	1000000		/* more than KVM's halt_poll_ns of 200 us at 3.5 GHz */
 #define SETTLE		100000		/* ticks in which a surplus interrupt would come */
 
