@@ -15,7 +15,8 @@ MEANING: Mapping[str, str] = {
     "exits": "returns from the guest, each vmx_vcpu_run or svm_vcpu_run one (x86.c, vcpu_enter_guest: fast path and "
     "slow one). The trace has a kvm_exit for each, except where the processor refused the VMCS (VMfail).",
     "nested_run": "entries of L2 on L1's behalf that the processor accepted: vmx.c and svm.c, *_vcpu_run, after the "
-    "exit if nested_run_pending. kvm_nested_vmenter comes earlier: it may yet fail, or enter a halted L2.",
+    "exit if nested_run_pending. kvm_nested_vmenter comes earlier: it may yet fail, or enter a halted L2, which "
+    "is no run when it is woken, either.",
     "guest_mode": "1 while the vCPU is in L2 (kvm_host.h, enter_guest_mode, leave_guest_mode): a state, not a count.",
     "irq_exits": "exits for an interrupt of L0, from any level (vmx.c, handle_external_interrupt; svm.c, "
     "intr_interception). L1 never gets one of these: its own are made up by L0.",
@@ -23,7 +24,7 @@ MEANING: Mapping[str, str] = {
     "mmio_exits": "accesses to emulated memory that left for user space (x86.c, emulator_read_write).",
     "signal_exits": "returns to user space because a signal waits (x86.c, kvm_handle_signal_exit and others); "
     "kvmwindow itself makes some where it freezes the VM.",
-    "halt_exits": "HLTs that L0 emulated (x86.c, __kvm_emulate_halt).",
+    "halt_exits": "HLTs that L0 emulated, and entries of a halted L2 (x86.c, __kvm_emulate_halt; nested_vmx_run).",
     "request_irq_exits": "returns to user space because it wants to inject an interrupt (no in-kernel PIC).",
     "irq_window_exits": "exits because the guest can take interrupts again (handle_interrupt_window).",
     "irq_injections": "interrupts injected through the VMCS (vmx_inject_irq): with APICv few.",
@@ -129,27 +130,29 @@ def _comparisons(before: Snapshot, after: Snapshot, timeline: Timeline) -> Itera
     )
     for vcpu, values in counted.vcpus.items():
         totals = timeline.totals.get(vcpu)
-        runs = totals.nested_runs if totals else 0
         entries = totals.entries if totals else 0
         yield f"vcpu{vcpu} exits, kvm_entry", values["exits"], entries, entries
         exits = totals.exits + totals.refused if totals else 0
         yield f"vcpu{vcpu} exits, kvm_exit", values["exits"], exits, exits
-        yield f"vcpu{vcpu} nested_run, runs of L2", values["nested_run"], runs, runs + (totals.unsure if totals else 0)
+        # Entries of a halted L2, which are no runs: counted as HLTs are, but without an exit.
+        halted = values["halt_exits"] - (totals.halts if totals else 0)
+        runs = (totals.nested_entries if totals else 0) - halted
+        most = runs + (totals.early + totals.late if totals else 0)
+        yield f"vcpu{vcpu} nested_run, runs of L2", values["nested_run"], runs, most
         yield f"vcpu{vcpu} irq_exits, interrupts", values["irq_exits"], interrupts[vcpu], interrupts[vcpu]
         if totals:
             yield f"vcpu{vcpu} level before", levels(before)[vcpu], totals.first, totals.first
             yield f"vcpu{vcpu} level after", levels(after)[vcpu], totals.last, totals.last
 
 
-def agree_with_l1(l0: Difference, l1: Difference) -> None:
-    """Hold what L1 counted of L2 against what L0 counted of L1, while L2 did nothing outside of both windows.
+def agree_with_l1(timeline: Timeline, l1: Difference) -> None:
+    """Hold what L1 counted of L2 against L0's trace; L2 was stopped at both ends of the window, and for both counts.
 
-    Each return of L2 that L1 counts is the end of a run that L0 counts. Raises VerdictError that names both numbers.
+    Each return of L2 that L1 counts is the end of an entry that L0 traced. Raises VerdictError that names both numbers.
     """
-    if l1.total("exits") != l0.total("nested_run"):
-        raise VerdictError(
-            f"L0 counted {l0.total('nested_run')} runs of L2 (nested_run), L1 {l1.total('exits')} (exits)"
-        )
+    traced = sum(totals.nested_entries for totals in timeline.totals.values())
+    if l1.total("exits") != traced:
+        raise VerdictError(f"L0 traced {traced} entries of L2, L1 counted {l1.total('exits')} (exits)")
 
 
 def agree(before: Snapshot, after: Snapshot, timeline: Timeline) -> Difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from dvhbuild import counters, load, probe, trace
@@ -71,12 +71,12 @@ def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int) ->
     """Perform the operation between markers, in a window of L0's counters and trace."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
-    l1_before = _snapshot_of_l1(nest, session)
-    before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
+    with _stopped(nest, session) as l1_before:
+        before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
     outcome = session.run(operation.name, ops, "mark", *operation.options)
-    after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
+    with _stopped(nest, session) as l1_after:
+        after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
     data = l0.fetch(f"cat {TRACE_FILE}")
-    l1_after = _snapshot_of_l1(nest, session)
     return _Window(outcome, before, after, data, (l1_before, l1_after) if l1_before and l1_after else None)
 
 
@@ -88,7 +88,7 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
     counted_by_l1: Mapping[str, int] = {}
     if window.l1:
         l1 = counters.difference(*window.l1)
-        counters.agree_with_l1(counted, l1)
+        counters.agree_with_l1(timeline, l1)
         counted_by_l1 = l1.vm
     summary = trace.summarize(trace.cut(timeline, level=level, own=operation.own))
     return Row(
@@ -109,8 +109,14 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
     )
 
 
-def _snapshot_of_l1(nest: Nest, session: Session) -> Snapshot | None:
-    """What L1's KVM has counted so far, if the guest is L1's and sleeps meanwhile: a Linux has its own business."""
+@contextmanager
+def _stopped(nest: Nest, session: Session) -> Iterator[Snapshot | None]:
+    """Stop a guest of L1 while the body runs, and see what L1's KVM has counted so far: even a guest that is halted is
+    entered whenever L1 has been interrupted. A Linux is left alone: it has its own business.
+    """
     if session.level == 1 or isinstance(session, Load):
-        return None
-    return counters.parse(session.below.check(f"kvmwindow stat {nest.pid(session.level)}"))
+        yield None
+        return
+    pid = nest.pid(session.level)
+    yield counters.parse(session.below.check(f"kill -STOP {pid}; kvmwindow begin {pid}"))
+    session.below.check(f"kill -CONT {pid}")

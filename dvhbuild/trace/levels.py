@@ -4,7 +4,9 @@
 In Linux 6.12 (vmx/nested.c, vmx/vmx.c; svm/nested.c, svm/svm.c alike):
 
 * kvm_nested_vmenter comes once for each VMLAUNCH, VMRESUME or VMRUN of L1 that passed the checks of controls; from then
-  on L2 is entered, unless kvm_nested_vmenter_failed follows before the next kvm_entry (the checks of L2's state).
+  on L2 is entered, unless kvm_nested_vmenter_failed follows before the next kvm_entry (the checks of L2's state). VMX
+  can enter it halted: then it sleeps, and kvm_entry follows when it is woken, or kvm_nested_vmexit_inject when L1 is.
+  That a vCPU was woken from a halted entry, only the counters tell.
 * kvm_nested_vmexit comes after the kvm_exit of *every* exit of L2 that takes the slow path, also of one that L0 serves
   itself: it proves that L2 had run, and says nothing about L1.
 * kvm_nested_vmexit_inject alone means that L1 is entered next. It comes after a reflected exit, and also by itself when
@@ -22,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dvhbuild.trace.reasons import name
 from dvhbuild.trace.records import Event, Kind, Recording, TraceError
 
 
@@ -37,16 +40,19 @@ class Step(NamedTuple):
 class VcpuTotals:
     """What the trace says of one vCPU, in the counters' terms.
 
-    `entries` and `exits` count kvm_entry and kvm_exit, `refused` entries without an exit (VMfail), `nested_runs` the
-    entries of L2 on L1's behalf that the processor accepted; `unsure` is 1 if L2's first entry may be one more, as its
-    kvm_nested_vmenter may have come before the window; `first` and `last` are the levels at both ends of the window.
+    `entries` and `exits` count kvm_entry and kvm_exit, `refused` entries without an exit (VMfail), `nested_entries` the
+    entries of L2 on L1's behalf that were accepted: it ran, or was entered halted. `early` is 1 if L2's first run may
+    be for one more, as its kvm_nested_vmenter may have come before the window, `late` if the last one had not run at
+    the end. `halts` counts HLTs that L0 emulated; `first` and `last` are the levels at both ends of the window.
     """
 
     entries: int
     exits: int
     refused: int
-    nested_runs: int
-    unsure: int
+    nested_entries: int
+    early: int
+    late: int
+    halts: int
     first: int
     last: int
 
@@ -70,7 +76,8 @@ class _Tracker:
         self.pending = False  # kvm_nested_vmenter seen, not run yet
         self.fresh = self.level == 2  # L2's first entry in the window is still to come
         self.entered = False
-        self.entries = self.exits = self.refused = self.runs = self.unsure = 0
+        self.hlt: int | None = None  # the reason of an exit for HLT that L1 may be to see
+        self.entries = self.exits = self.refused = self.nested_entries = self.early = self.halts = 0
 
     def next_kind(self, index: int) -> Kind | None:
         return self.events[index + 1].kind if index + 1 < len(self.events) else None
@@ -93,12 +100,17 @@ class _Tracker:
             case Kind.VMENTER:
                 self.level = 2
                 self.pending = True
-            case Kind.INJECT | Kind.VMENTER_FAILED:
+            case Kind.INJECT:
+                self.level = 1
+                self.nested_entries += self.pending  # halted: what has yet to run is not left for an event
+                self.halts -= event.reason == self.hlt
+                self.hlt = None
+                self.pending = self.fresh = False
+            case Kind.VMENTER_FAILED:
                 self.level = 1
                 self.pending = self.fresh = False
-                if event.kind is Kind.VMENTER_FAILED:
-                    self.refused += self.entered
-                    self.entered = False
+                self.refused += self.entered
+                self.entered = False
         return Step(event, self.vcpu, self.level)
 
     def leave(self, event: Event) -> None:
@@ -108,9 +120,11 @@ class _Tracker:
         self.exits += 1
         if self.level == 2 and not event.svm and event.reason >> 31:
             self.pending = self.fresh = False
-        self.runs += self.pending
-        self.unsure += self.fresh and not self.pending
+        self.nested_entries += self.pending
+        self.early += self.fresh and not self.pending
         self.pending = self.fresh = False
+        self.hlt = event.reason if name(event) == "HLT" else None
+        self.halts += self.hlt is not None
 
     def confirm(self, index: int) -> None:
         event = self.events[index]
@@ -123,7 +137,17 @@ class _Tracker:
     def totals(self) -> VcpuTotals:
         if self.entered:
             raise self.wrong(self.events[-1], "the window ends inside the guest")
-        return VcpuTotals(self.entries, self.exits, self.refused, self.runs, self.unsure, self.first, self.level)
+        return VcpuTotals(
+            entries=self.entries,
+            exits=self.exits,
+            refused=self.refused,
+            nested_entries=self.nested_entries,
+            early=self.early,
+            late=int(self.pending),
+            halts=self.halts,
+            first=self.first,
+            last=self.level,
+        )
 
 
 def _first_level(events: list[Event]) -> int:

@@ -265,34 +265,56 @@ def test_an_exit_made_up_by_l0_enters_l1():
 def test_an_exit_of_l2_in_the_fast_path_has_no_nested_vmexit():
     guest = Guest().resume().entry().exit(WRMSR).entry().exit(CPUID).add(Kind.NESTED_VMEXIT, reason=CPUID)
     assert levels(guest)[-4:] == [("ENTRY", 2), ("EXIT", 2), ("ENTRY", 2), ("EXIT", 2)]
-    assert guest.timeline().totals[0].nested_runs == 1
+    assert guest.timeline().totals[0].nested_entries == 1
 
 
 def test_a_failed_vmentry_stays_in_l1():
     guest = Guest().resume().add(Kind.VMENTER_FAILED, reason=0).l1(VMREAD)
     assert levels(guest)[-2:] == [("ENTRY", 1), ("EXIT", 1)]
-    assert guest.timeline().totals[0].nested_runs == 0
+    assert guest.timeline().totals[0].nested_entries == 0
 
 
 def test_an_entry_that_the_processor_refuses():
     guest = Guest().resume().entry().add(Kind.VMENTER_FAILED, reason=7).l1(VMREAD)
     totals = guest.timeline().totals[0]
-    assert (totals.entries, totals.exits, totals.refused, totals.nested_runs) == (4, 3, 1, 0)
+    assert (totals.entries, totals.exits, totals.refused, totals.nested_entries) == (4, 3, 1, 0)
 
 
 def test_an_entry_that_fails_in_the_guest_state_is_no_run():
     guest = Guest().resume().l2(1 << 31 | 33).reflect(1 << 31 | 33).l1(VMREAD)
-    assert guest.timeline().totals[0].nested_runs == 0
+    assert guest.timeline().totals[0].nested_entries == 0
 
 
-def test_a_halted_l2_is_not_entered_before_it_wakes():
-    guest = Guest().resume().reflect(INTERRUPT).l1(VMREAD)
-    assert guest.timeline().totals[0].nested_runs == 0
+@pytest.mark.parametrize(
+    ("guest", "entries", "late"),
+    [
+        (Guest().resume(), 0, 1),
+        (Guest().resume().reflect(INTERRUPT).l1(VMREAD), 1, 0),
+        (Guest().resume().l2(HLT), 1, 0),
+    ],
+)
+def test_a_halted_l2_is_entered_whatever_wakes(guest, entries, late):
+    totals = guest.timeline().totals[0]
+    assert (totals.nested_entries, totals.late) == (entries, late)
+
+
+@pytest.mark.parametrize(
+    ("guest", "halts"),
+    [
+        (Guest().l1(HLT), 1),
+        (Guest().resume().l2(HLT).l2(INTERRUPT), 1),
+        (Guest().resume().l2(HLT).reflect(HLT).l1(VMREAD), 0),
+        (Guest().resume().l2(HLT).reflect(INTERRUPT).l1(VMREAD), 1),
+        (Guest().resume().served(HLT).l2(HLT), 1),
+    ],
+)
+def test_a_halt_is_l0s_unless_l1_is_to_see_it(guest, halts):
+    assert guest.timeline().totals[0].halts == halts
 
 
 def test_the_first_level_is_told_by_what_follows():
     totals = Guest().l2(INTERRUPT).l2(HLT).timeline().totals[0]
-    assert (totals.first, totals.last, totals.nested_runs, totals.unsure) == (2, 2, 0, 1)
+    assert (totals.first, totals.last, totals.nested_entries, totals.early) == (2, 2, 0, 1)
     assert Guest().resume().l2(HLT).timeline().totals[0].first == 1
 
 
