@@ -70,11 +70,11 @@ def linux(number: int, level: Level) -> str:
 
 
 def probe(number: int, level: Level) -> str:
-    """The shell command that starts the probe as level `number`, with the doorbells that it rings."""
+    """The shell command that starts the probe as level `number`, with the devices that it uses."""
     words = [
         *_common(number, level),
         *("-m", "64", "-kernel", "/dvh/probe"),
-        *("-device", "pci-testdev", "-device", "isa-debug-exit,iobase=0x501,iosize=4"),
+        *("-device", "pci-testdev", "-device", "edu", "-device", "isa-debug-exit,iobase=0x501,iosize=4"),
     ]
     return f"exec {shlex.join(words)}"
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvhbuild.errors import UserError
-from dvhbuild.experiments import doorbell, exits, ipi, port, timer
+from dvhbuild.experiments import doorbell, exits, idle, ipi, port, timer
 from dvhbuild.experiments.model import Experiment
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (exits, timer, ipi, port, doorbell)}
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (exits, timer, ipi, idle, port, doorbell)}
 
 
 def choose(names: Sequence[str]) -> tuple[Experiment, ...]:

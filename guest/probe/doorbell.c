@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI by its configuration ports: the ICH9's power-management base, and the doorbells of QEMU's pci-testdev. */
+/* The doorbells of QEMU's pci-testdev. */
 #include "probe.h"
-
-#define PCI_ADDRESS	0xcf8
-#define PCI_DATA	0xcfc
-#define PCI_COMMAND	0x04
-#define PCI_BAR(n)	(0x10 + 4 * (n))
-#define PCI_DEVICE(n)	((n) << 3)	/* on bus 0, function 0 */
-
-#define ICH9_LPC	(31u << 3)
-#define ICH9_LPC_ID	0x29188086
-#define ICH9_PMBASE	0x40
-#define ICH9_ACPI_CTRL	0x44
-#define ICH9_ACPI_EN	0x80
 
 #define TESTDEV_ID	0x00051b36
 
@@ -28,54 +16,16 @@ static u32 testdev_bar[2];
 static volatile u8 *mmio_doorbell;
 static u16 pio_doorbell;
 
-static u32 pci_read(u32 bdf, u32 offset)
-{
-	outl(PCI_ADDRESS, 1u << 31 | bdf << 8 | offset);
-	return inl(PCI_DATA);
-}
-
-static void pci_write(u32 bdf, u32 offset, u32 value)
-{
-	outl(PCI_ADDRESS, 1u << 31 | bdf << 8 | offset);
-	outl(PCI_DATA, value);
-}
-
-/* 0 on a machine without an ICH9. */
-u16 pm_base(void)
-{
-	u32 base;
-
-	if (pci_read(ICH9_LPC, 0) != ICH9_LPC_ID)
-		return 0;
-	base = pci_read(ICH9_LPC, ICH9_PMBASE) & 0xff80;
-	if (!base) {
-		base = 0x600;
-		pci_write(ICH9_LPC, ICH9_PMBASE, base | 1);
-	}
-	pci_write(ICH9_LPC, ICH9_ACPI_CTRL, pci_read(ICH9_LPC, ICH9_ACPI_CTRL) | ICH9_ACPI_EN);
-	return base;
-}
-
-static u32 bar(u32 bdf, int n, u32 mask, u32 fallback)
-{
-	if (!(pci_read(bdf, PCI_BAR(n)) & mask))
-		pci_write(bdf, PCI_BAR(n), fallback);
-	return pci_read(bdf, PCI_BAR(n)) & mask;
-}
-
 static bool find_testdev(void)
 {
-	for (u32 device = 0; device < 32; device++) {
-		u32 bdf = PCI_DEVICE(device);
+	u32 bdf = pci_find(TESTDEV_ID);
 
-		if (pci_read(bdf, 0) != TESTDEV_ID)
-			continue;
-		testdev_bar[0] = bar(bdf, 0, ~0xfu, FREE_MMIO);
-		testdev_bar[1] = bar(bdf, 1, ~0x3u, FREE_PORTS);
-		pci_write(bdf, PCI_COMMAND, 3);	/* memory and I/O */
-		return true;
-	}
-	return false;
+	if (!bdf)
+		return false;
+	testdev_bar[0] = pci_bar(bdf, 0, ~0xfu, FREE_MMIO);
+	testdev_bar[1] = pci_bar(bdf, 1, ~0x3u, FREE_PORTS);
+	pci_enable(bdf);
+	return true;
 }
 
 static u8 testdev_read(int type, u32 offset)

@@ -107,9 +107,40 @@ void vprint(const char *format, va_list args);
 /* main.c */
 void stop(u32 code) __attribute__((noreturn));
 
-/* doorbell.c */
-u16 pm_base(void);
+/* pci.c: a device is its number on bus 0, shifted as configuration addresses are */
+u16 pm_base(void);	/* 0 on a machine without an ICH9 */
+u32 pci_find(u32 id);	/* 0 if there is none */
+void pci_enable(u32 bdf);
+u32 pci_bar(u32 bdf, int n, u32 mask, u32 fallback);
+bool pci_msi(u32 bdf, u32 cpu, u32 vector);
+
+/* checks.c */
+enum { VECTORS = 8, SETTLE = 100000 /* ticks in which a surplus interrupt would come */ };
+
+/* What it took to wake CPU 1, in ticks: to the first instruction of its handler, and until we saw that. */
+struct waking {
+	u64 latency, round_trip;
+};
+
+extern const u8 vectors[VECTORS];	/* of several priority classes, and none of the probe's own */
+extern enum fault fault;
+extern u64 delay;
+void begin(const struct options *options, u64 default_delay);
+void expect(struct cpu *cpu, u32 vector);
+bool arrived(void);	/* all that was expected of the CPU */
+bool settled(void);	/* and no more, of both */
+void await(void);
+void check(void);
+void check_surplus(void);
+const char *prepare_asleep(const struct options *options);
+/* Ends when CPU 1 sleeps again, or its HLT would be the next operation's. */
+struct waking wake(void (*raise)(void));
+
+/* timers.c, ipis.c, doorbell.c, edu.c */
+extern const struct op timer_program, timer_immediate, timer_expiry, timer_lvtt, halt_wake_timer;
+extern const struct op ipi, ipi_send, ipi_halted, ipi_self, halt_wake_ipi;
 extern const struct op doorbell_mmio, doorbell_pio;
+extern const struct op halt_wake_device;
 
 /* ops.c */
 extern const struct op *const ops[];

@@ -73,7 +73,7 @@ def restore(nest, l1, state):
 
 @pytest.mark.parametrize(
     ("operation", "l2_options"),
-    [("timer-expiry", ()), ("timer-expiry-halted", ("-overcommit", "cpu-pm=on"))],
+    [("timer-expiry", ()), ("halt-wake-timer", ("-overcommit", "cpu-pm=on"))],
     ids=["spinning", "halted"],
 )
 def test_a_timer_of_l2_that_l0_runs_outlives_l1s_qemu(builder, stack, tmp_path, operation, l2_options):
