@@ -70,6 +70,7 @@ class Nest:
             title = f"boot L{level}"
             with step(self.settings.reporter, title, self._log_path(level)):
                 self.levels.append(self._boot_machine() if level == 0 else self._boot_guest(level))
+                self._set_parameters()
 
     def save(self, directory: Path) -> None:
         """Save the machine and all that it takes to go on from here, as `directory`.
@@ -110,6 +111,21 @@ class Nest:
     def pid(self, number: int) -> int:
         """The process, one level below, of guest `number`."""
         return int(self.levels[number - 1].agent.check(f"cat {guests.Sockets(number).pid}"))
+
+    def _set_parameters(self) -> None:
+        """Set the parameters of the highest level's kernel; raises GuestError if it has no such one, or refuses it."""
+        linux = self.top
+        for name, value in self.stack.levels[linux.number].parameters.items():
+            path = f"/sys/module/{name.replace('.', '/parameters/')}"
+            done = linux.agent.run(f"test -e {path} && echo {value} > {path}")
+            if done.status:
+                why = done.text.strip().rpartition(": ")[2] or "its kernel has no such parameter"
+                raise GuestError(
+                    f"L{linux.number}: cannot set {name} to {value}: {why}",
+                    level=linux.number,
+                    remedy=f"see levels and configs of the stack {self.stack.name}, or build another kernel",
+                    log=linux.log.path,
+                )
 
     def _boot_machine(self) -> Linux:
         hub = self.machine.hub

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,14 +17,21 @@ MAX_MEMORY = 2048
 """MiB of memory that the emulated machine can have at most (Bochs)."""
 
 
+Parameters = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Annotated[str, Field(pattern=r"^[\w,-]+$")]]
+"""Parameters of a kernel's modules, as MODULE.PARAMETER -> value."""
+
+
 class Level(BaseModel):
-    """One level: `memory` in MiB; `append` goes to its kernel; `qemu` holds further options of the QEMU it runs in."""
+    """One level: `memory` in MiB; `append` goes to its kernel, `parameters` are set once that is up; `qemu` holds
+    further options of the QEMU it runs in.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cpus: int = Field(ge=1, le=8)
     memory: int = Field(ge=64, le=MAX_MEMORY)
     append: str = ""
+    parameters: Parameters = Field(default_factory=dict)
     qemu: tuple[str, ...] = ()
 
 
@@ -34,6 +41,7 @@ class Change(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     append: str | None = None
+    parameters: Parameters | None = None
     qemu: tuple[str, ...] | None = None
 
 

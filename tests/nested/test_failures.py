@@ -73,7 +73,13 @@ def test_a_machine_with_nothing_to_boot_is_told(builder, stack, tmp_path):
 
 @pytest.mark.parametrize(
     ("operation", "fault", "says"),
-    [("ipi-self", "surplus", "FAIL op=ipi-self"), ("ipi-send", "vector", "wrong: expected vector")],
+    [
+        ("ipi-self", "surplus", "FAIL op=ipi-self"),
+        ("ipi-send", "vector", "wrong: expected vector"),
+        ("halt-wake-ipi", "early", "TSCs out of step"),
+        ("halt-wake-timer", "early", "early: deadline"),
+        ("halt-wake-device", "vector", "wrong: expected vector"),
+    ],
 )
 def test_a_probe_whose_check_fails_is_told(builder, stack, tmp_path, operation, fault, says):
     with bring_up(builder, stack, 0, tmp_path) as nest, probe.start(nest, 1) as session:
@@ -105,3 +111,15 @@ def test_an_interrupted_run_leaves_no_process_and_no_result(builder, tmp_path, m
     assert said.splitlines()[-1] == "dvhbuild: interrupted"
     assert not any(Path(f"/proc/{pid}").exists() for pid in emulators)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("kvm.no_such", "1", "its kernel has no such parameter"), ("kvm.halt_poll_ns", "many", "Invalid argument")],
+)
+def test_a_parameter_that_a_kernel_does_not_take_is_told(builder, stack, tmp_path, name, value, why):
+    level1 = stack.levels[1].model_copy(update={"parameters": {name: value}})
+    changed = stack.model_copy(update={"levels": (stack.levels[0], level1, stack.levels[2])})
+    with bring_up(builder, changed, 0, tmp_path) as nest:
+        with pytest.raises(GuestError, match=f"L1: cannot set {name} to {value}: .*{why}"):
+            nest.boot(1)
