@@ -173,7 +173,7 @@ def verify(
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
-    EXPERIMENTS: exits, timer, ipi, idle, port, doorbell (all). Exit status 1 if a bound does not hold.
+    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell (all). Exit status 1 if a bound does not hold.
     """
     job = Job(load_stack(stack_name, machine=machine), choose(experiments), ops, fresh)
     bounds = load_bounds()

@@ -9,7 +9,7 @@ from dvhbuild.errors import UserError
 from dvhbuild.experiments import doorbell, exits, idle, ipi, port, timer
 from dvhbuild.experiments.model import Experiment
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (exits, timer, ipi, idle, port, doorbell)}
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (exits, timer, idle, ipi, port, doorbell)}
 
 
 def choose(names: Sequence[str]) -> tuple[Experiment, ...]:

@@ -57,4 +57,4 @@ def test_many_operations_are_dealt_out_to_machines():
     runs = _runs(Job(load_stack("base-2cpu"), choose([]), 1000))
     nested = [run for run in runs if (run.level, run.variant, run.guest) == (2, "off", "probe")]
     names = [[experiment.name for experiment, _ in run.experiments] for run in nested]
-    assert names == [["exits", "timer"], ["ipi", "port", "doorbell"]]
+    assert names == [["exits", "timer", "idle"], ["ipi", "port", "doorbell"]]
