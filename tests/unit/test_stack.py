@@ -30,6 +30,8 @@ def test_a_good_stack(tmp_path):
         ('description = "d"\nlevels = []\n', "levels"),
         (GOOD + "[[", "not TOML"),
         ('name = "x"\n' + GOOD, "not a key"),
+        (GOOD + "parameters = {'kvm' = '1'}\n", r"levels\.0\.parameters\.kvm"),
+        (GOOD + "parameters = {'kvm.a' = '1; halt'}\n", r"levels\.0\.parameters\.kvm\.a"),
     ],
 )
 def test_a_bad_stack_is_named_by_file_and_key(tmp_path, text, says):
@@ -45,7 +47,7 @@ def test_a_missing_stack_names_those_that_exist(tmp_path):
     assert caught.value.remedy == "there are: other"
 
 
-CONFIGURED = GOOD + "[configs.off.0]\nappend = 'quiet'\n[configs.on]\n"
+CONFIGURED = GOOD + "[configs.off.0]\nappend = 'quiet'\nparameters = {'kvm.a' = '1'}\n[configs.on]\n"
 
 
 def test_a_configuration_changes_what_it_names(tmp_path):
@@ -53,6 +55,7 @@ def test_a_configuration_changes_what_it_names(tmp_path):
     stack = load_stack("s", tmp_path)
     off, on = stack.configured("off"), stack.configured("on")
     assert (off.levels[0].append, off.levels[0].memory, off.configs) == ("quiet", 512, {})
+    assert (off.levels[0].parameters, on.levels[0].parameters) == ({"kvm.a": "1"}, {})
     assert on.levels == stack.levels
     with pytest.raises(UserError, match="no configuration of"):
         stack.configured("of")
