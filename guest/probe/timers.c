@@ -114,9 +114,13 @@ static const char *prepare_timer_expiry(const struct options *options)
 	const char *reason = prepare_timer(options);
 
 	if (!reason) {
+		u64 wanted = delay;
+
+		delay = EXPIRY_DELAY;
 		rehearse(act_timer_expiry, LESSONS);
 		rehearse(act_timer_immediate, 2);
 		rehearse(act_timer_expiry, LESSONS);
+		delay = wanted;
 	}
 	return reason;
 }
