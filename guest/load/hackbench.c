@@ -20,21 +20,23 @@ static void exchange(int in, int out, unsigned int loops, bool first)
 	}
 }
 
-static pid_t start(int in, int out, unsigned int loops, bool first)
+static pid_t start(int cpu, int in, int out, unsigned int loops, bool first)
 {
 	pid_t pid = fork();
 
 	if (pid < 0)
 		die("fork: %m");
 	if (!pid) {
+		pin(cpu);
 		exchange(in, out, loops, first);
 		_exit(0);
 	}
 	return pid;
 }
 
-void hackbench(unsigned int pairs, unsigned int loops)
+void exchange_between_cpus(unsigned int pairs, unsigned int loops)
 {
+	pid_t pids[2 * pairs];
 	int status;
 
 	for (unsigned int i = 0; i < pairs; i++) {
@@ -42,17 +44,20 @@ void hackbench(unsigned int pairs, unsigned int loops)
 
 		if (pipe(there) || pipe(back))
 			die("pipe: %m");
-		pin(0);
-		start(back[0], there[1], loops, true);
-		pin(1);
-		start(there[0], back[1], loops, false);
+		pids[2 * i] = start(0, back[0], there[1], loops, true);
+		pids[2 * i + 1] = start(1, there[0], back[1], loops, false);
 		close(there[0]);
 		close(there[1]);
 		close(back[0]);
 		close(back[1]);
 	}
 	for (unsigned int i = 0; i < 2 * pairs; i++)
-		if (wait(&status) < 0 || status)
+		if (waitpid(pids[i], &status, 0) != pids[i] || status)
 			die("a process failed: status %#x", status);
+}
+
+void hackbench(unsigned int pairs, unsigned int loops)
+{
+	exchange_between_cpus(pairs, loops);
 	printf("hackbench: %u pairs, %u messages each\n", pairs, 2 * loops);
 }

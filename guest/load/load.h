@@ -19,6 +19,21 @@ static inline uint64_t rdtsc(void)
 	return (uint64_t)high << 32 | low;
 }
 
+enum { SECOND = 1000000000 /* ns */ };
+
+/* Returns CLOCK_MONOTONIC in nanoseconds. */
+int64_t now(void);
+
+struct clocks {
+	int64_t time;
+	uint64_t tsc;
+};
+
+struct clocks read_clocks(void);
+
+/* Turns nanoseconds into ticks of the TSC, by the rate of the two clocks since `begin`. */
+void to_ticks(uint64_t *results, uint64_t count, const struct clocks *begin);
+
 uint64_t *results_of(uint64_t count);
 
 /* Calls once() `warmup` times, then `count` times, between the probe's markers if `mark`; keeps what the latter return. */
@@ -27,13 +42,34 @@ void repeat(uint64_t (*once)(void), uint64_t *results, uint64_t count, uint64_t 
 /* Prints a result line like the probe's, and sorts `ticks` for it. */
 void report(const char *operation, uint64_t *ticks, uint64_t count, uint64_t early);
 
+/* Prints a result line of what is not measured one by one. */
+void report_total(const char *operation, uint64_t count, uint64_t ticks);
+
 /* Performs and reports `count` IPIs to a CPU that runs. */
 void send_ipis(uint64_t count, bool mark);
 
 /* Performs and reports `count` sleeps, each until a moment that is near. */
 void sleep_until(uint64_t count, bool mark);
 
+/* Counts loops on CPU 0 for so long. */
+void spin_for(uint64_t milliseconds);
+
+/* Report how late a task on CPU 0 is that a timer wakes, or a task on CPU 1 through a pipe, each time after a while. */
+void wake_by_timer(uint64_t count);
+void wake_by_pipe(uint64_t count);
+
+/* Reports how late a task is that moves from CPU 1 to CPU 0: no interrupt tells of it, and it takes nobody's CPU away. */
+void move_batch(uint64_t count);
+
+/* Reports how long a grace period of RCU takes, for which each CPU must tell that it is idle or has changed tasks. */
+void wait_for_readers(uint64_t count);
+
+/* Report how long it took: a spinlock that all want; tasks of many kinds. */
+void contend(uint64_t count);
+void mix(uint64_t count);
+
 /* Pairs of processes on CPU 0 and CPU 1 that wake each other up, `loops` times each. */
+void exchange_between_cpus(unsigned int pairs, unsigned int loops);
 void hackbench(unsigned int pairs, unsigned int loops);
 
 #endif

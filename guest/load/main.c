@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dvhload ipi|timer COUNT [mark] | dvhload hackbench PAIRS LOOPS */
+/* What a Linux guest performs. */
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -43,17 +43,52 @@ static unsigned long positive(const char *word)
 	return value;
 }
 
+static const struct {
+	const char *name;
+	void (*perform)(uint64_t count, bool mark);
+} operations[] = {
+	{ "ipi", send_ipis },
+	{ "timer", sleep_until },
+};
+
+static const struct {
+	const char *name;
+	void (*perform)(uint64_t count);
+} loads[] = {
+	{ "spin", spin_for },
+	{ "nap", wake_by_timer },
+	{ "pipe", wake_by_pipe },
+	{ "batch", move_batch },
+	{ "rcu", wait_for_readers },
+	{ "lock", contend },
+	{ "mix", mix },
+};
+
+static bool perform(const char *name, const char *count, bool mark)
+{
+	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
+		if (!strcmp(name, operations[i].name)) {
+			operations[i].perform(positive(count), mark);
+			return true;
+		}
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads) && !mark; i++)
+		if (!strcmp(name, loads[i].name)) {
+			loads[i].perform(positive(count));
+			return true;
+		}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	bool mark = argc == 4 && !strcmp(argv[3], "mark");
 
-	if ((argc == 3 || mark) && !strcmp(argv[1], "ipi"))
-		send_ipis(positive(argv[2]), mark);
-	else if ((argc == 3 || mark) && !strcmp(argv[1], "timer"))
-		sleep_until(positive(argv[2]), mark);
-	else if (argc == 4 && !strcmp(argv[1], "hackbench"))
+	if ((argc == 3 || mark) && perform(argv[1], argv[2], mark))
+		return 0;
+	if (argc == 4 && !strcmp(argv[1], "hackbench")) {
 		hackbench((unsigned int)positive(argv[2]), (unsigned int)positive(argv[3]));
-	else
-		die("usage: dvhload ipi|timer COUNT [mark] | dvhload hackbench PAIRS LOOPS");
-	return 0;
+		return 0;
+	}
+	die("usage: dvhload ipi|timer COUNT [mark] | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
+	    " | dvhload hackbench PAIRS LOOPS");
 }

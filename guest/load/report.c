@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/io.h>
+#include <time.h>
 
 #include "load.h"
 
@@ -48,6 +49,33 @@ uint64_t *results_of(uint64_t count)
 	if (!results)
 		die("no memory for %lu results", count);
 	return results;
+}
+
+int64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * (int64_t)SECOND + time.tv_nsec;
+}
+
+struct clocks read_clocks(void)
+{
+	return (struct clocks){ .time = now(), .tsc = rdtsc() };
+}
+
+void to_ticks(uint64_t *results, uint64_t count, const struct clocks *begin)
+{
+	struct clocks end = read_clocks();
+	double rate = (double)(end.tsc - begin->tsc) / (double)(end.time - begin->time);
+
+	for (uint64_t i = 0; i < count; i++)
+		results[i] = (uint64_t)((double)results[i] * rate);
+}
+
+void report_total(const char *operation, uint64_t count, uint64_t ticks)
+{
+	printf("probe: result op=%s ops=%lu sum=%lu\n", operation, count, ticks);
 }
 
 void report(const char *operation, uint64_t *ticks, uint64_t count, uint64_t early)
