@@ -18,14 +18,14 @@ GRANULE = 16
 """Instructions that an emulated processor runs before it is the other one's turn: RDTSC tells no finer."""
 
 
-def assert_alike(rows, others):
-    """Hold the figures of two runs against each other, as closely as the README says."""
+def assert_alike(rows, others, rel):
+    """Hold the figures of two runs against each other, medians to within `rel`, as the README says."""
     assert {row.operation for row in rows} == {row.operation for row in others}
     for row in rows:
         other = next(other for other in others if other.operation == row.operation)
         exits, entries = row.l0_exits_per_op, row.l1_entries_per_op
         assert (row.operation, exits, entries) == (other.operation, other.l0_exits_per_op, other.l1_entries_per_op)
-        close = pytest.approx(other.instructions_p50, rel=0.01, abs=GRANULE)
+        close = pytest.approx(other.instructions_p50, rel=rel, abs=2 * GRANULE)
         assert (row.operation, row.instructions_p50) == (row.operation, close)
 
 
@@ -45,7 +45,7 @@ def test_a_saved_state_and_a_boot_give_the_same_figures(builder, stack, tmp_path
         with bring_up(builder, stack, 0, tmp_path / name, fresh=fresh) as nest:
             experiments = [(experiment, "base") for experiment in choose(["exits", "ipi"])]
             runs.append(list(measure(nest, 1, experiments, 1000)))
-    assert_alike(*runs)
+    assert_alike(*runs, rel=0.01)
 
 
 @pytest.mark.parametrize("variant", ["off", "on"])
@@ -56,7 +56,7 @@ def test_figures_do_not_depend_on_what_was_measured_before(builder, stack, tmp_p
     for name, experiments in (("forth", forth), ("back", back)):
         with bring_up(builder, stack.configured(variant), 1, tmp_path / name) as nest:
             runs.append(list(measure(nest, 2, experiments, 300)))
-    assert_alike(*runs)
+    assert_alike(*runs, rel=0.05)
 
 
 def test_two_machines_at_once(builder, stack, tmp_path):

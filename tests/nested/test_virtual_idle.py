@@ -20,9 +20,11 @@ SECONDS = 10
 TICK = 14_000_000
 """Instructions: 4 ms (HZ=250) at 3.5 GHz."""
 POLICIES = ("off", "auto")
-ROUNDS = 3
-CHANCE = 1.05
-"""What a run of many tasks takes varies by 10 %, the sum of some by less."""
+ROUNDS = 2
+WAITING = ("linux-batch", "linux-rcu")
+"""What no interrupt tells of: a task that doesn't preempt, a grace period of RCU."""
+CHANCE = 1.1
+"""What a run of many tasks takes varies by that."""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +50,7 @@ def with_l2(stack, append):
 
 @contextmanager
 def meanwhile(agent, command):
-    """Run `command` over and over; nothing, if there is none."""
-    if not command:
-        yield
-        return
+    """Run `command` over and over."""
     channel = agent.start(f"while {command} > /dev/null; do :; done")
     yield
     agent.stop(channel)
@@ -93,53 +92,52 @@ def test_an_idle_l2_does_not_wake_l1(builder, stack, tmp_path, alone, append):
 
 # ---- others in L1
 
-L2_DOES = {"idle": None, "wakes": "dvhload timer 1000"}
-"""On L2's CPU 0: nothing, or sleeps of 100 us."""
+BUSY = "dvhload timer 1000"
+"""On L2's CPU 0: sleeps of 100 us."""
 
 
-@pytest.mark.parametrize("does", L2_DOES)
 @pytest.mark.parametrize("operation", ["linux-nap", "linux-pipe"])
-def test_a_task_of_l1_wakes_up_in_time(nest, operation, does):
+def test_a_task_of_l1_wakes_up_in_time(nest, operation):
     l1, _ = loads(nest)
     late = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with meanwhile(nest.levels[2].agent, L2_DOES[does]):
+        with meanwhile(nest.levels[2].agent, BUSY):
             nest.levels[0].agent.check("sleep 1")
             late[policy] = l1.run(operation, 50)
-        LOG.info("%s, L2 %s, %s: %s", operation, does, policy, late[policy])
+        LOG.info("%s, %s: %s", operation, policy, late[policy])
     assert late["auto"].early == 0
     assert late["auto"].max <= late["off"].max + 2 * TICK
 
 
-@pytest.mark.parametrize("operation", ["linux-batch", "linux-rcu"])
-def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(builder, stack, tmp_path, operation):
+def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(builder, stack, tmp_path):
+    late = {}
     with bring_up(builder, with_l2(stack, "nohz=off"), 1, tmp_path) as nest:
         nest.boot(2)
         idle.settle(nest)
         l1, _ = loads(nest)
-        late = {}
-        for policy in POLICIES:
-            idle.set_policy(nest.levels[1].agent, policy)
-            nest.levels[0].agent.check("sleep 1")
-            with ThreadPoolExecutor(1) as pool:
-                outcome = pool.submit(l1.run, operation, 2)
-                while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
-                    nest.levels[0].agent.check("sleep 1")
-            late[policy] = outcome.result()
-            LOG.info("%s, %s: %s", operation, policy, late[policy])
-    assert late["auto"].max <= late["off"].max + 2 * TICK
+        for operation in WAITING:
+            for policy in POLICIES:
+                idle.set_policy(nest.levels[1].agent, policy)
+                nest.levels[0].agent.check("sleep 1")
+                with ThreadPoolExecutor(1) as pool:
+                    outcome = pool.submit(l1.run, operation, 2)
+                    while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
+                        nest.levels[0].agent.check("sleep 1")
+                late[operation, policy] = outcome.result()
+                LOG.info("%s, %s: %s", operation, policy, late[operation, policy])
+    for operation in WAITING:
+        assert late[operation, "auto"].max <= late[operation, "off"].max + 2 * TICK
 
 
-@pytest.mark.parametrize("does", L2_DOES)
-def test_a_task_of_l1_gets_its_share(nest, does):
+def test_a_task_of_l1_gets_its_share(nest):
     l1, _ = loads(nest)
     loops = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with meanwhile(nest.levels[2].agent, L2_DOES[does]):
+        with meanwhile(nest.levels[2].agent, BUSY):
             loops[policy] = l1.run("linux-spin", 300).ops
-        LOG.info("linux-spin, L2 %s, %s: %d loops", does, policy, loops[policy])
+        LOG.info("linux-spin, %s: %d loops", policy, loops[policy])
     assert loops["auto"] >= 0.95 * loops["off"]
 
 
