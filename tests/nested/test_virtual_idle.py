@@ -52,8 +52,10 @@ def with_l2(stack, append):
 def meanwhile(agent, command):
     """Run `command` over and over."""
     channel = agent.start(f"while {command} > /dev/null; do :; done")
-    yield
-    agent.stop(channel)
+    try:
+        yield
+    finally:
+        agent.stop(channel)
 
 
 # ---- an idle L2
@@ -79,15 +81,15 @@ def test_an_idle_l2_does_not_wake_l1(builder, stack, tmp_path, alone, append):
         idle.set_policy(nest.levels[1].agent, "auto")
         idle.settle(nest)
         auto = idle.observe(nest, SECONDS)
-        idle.set_policy(nest.levels[1].agent, "off")
-        off = idle.observe(nest, 1)
-    LOG.info("%s auto: %s", append, auto)
-    LOG.info("%s off: %s", append, off)
-    assert auto.entries.get(1, 0) <= 10
-    assert auto.wakeups <= alone.wakeups + SECONDS
-    if append == "nohz=off":  # L2's CPUs wake up 250 times a second each, which L1 would have to handle
-        assert auto.entries[2] >= 2 * 250 * SECONDS
-        assert off.entries[1] >= 5 * 250
+        LOG.info("%s auto: %s", append, auto)
+        assert auto.entries.get(1, 0) <= 10
+        assert auto.wakeups <= alone.wakeups + SECONDS
+        if append == "nohz=off":  # L2's CPUs wake up 250 times a second each, which L1 would have to handle
+            idle.set_policy(nest.levels[1].agent, "off")
+            off = idle.observe(nest, 1)
+            LOG.info("%s off: %s", append, off)
+            assert auto.entries[2] >= 2 * 250 * SECONDS
+            assert off.entries[1] >= 5 * 250
 
 
 # ---- others in L1
