@@ -17,6 +17,15 @@ pytestmark = pytest.mark.nested
 signal.signal(signal.SIGINT, signal.default_int_handler)  # else what we start in the background ignores Ctrl-C
 
 
+def pytest_addoption(parser):
+    parser.addoption("--rounds", type=int, default=1, help="times as much of what is measured by chance (default: 1)")
+
+
+@pytest.fixture(scope="session")
+def rounds(request):
+    return request.config.getoption("rounds")
+
+
 @pytest.fixture(scope="session")
 def builder():
     return Builder(Settings.from_environment(Silent()))

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An idle Linux as L2 lets L1 sleep, and what else L1 has to do gets what it would get if L2 idled in L1."""
+"""An idle Linux as L2 lets L1 sleep, and what else L1 has to do gets what it would get if L2 idled in L1.
+
+CI wants no more than to see that nobody starves; the figures are those of the long form, --rounds 10, see pytest's
+--log-cli-level=info.
+"""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import sqrt
 
 import pytest
 
@@ -14,25 +19,28 @@ from dvhbuild.load import Load
 pytestmark = pytest.mark.nested
 
 LOG = logging.getLogger(__name__)
-"""The figures: pytest --log-cli-level=info."""
 
 SECONDS = 10
 TICK = 14_000_000
 """Instructions: 4 ms (HZ=250) at 3.5 GHz."""
 POLICIES = ("off", "auto")
-ROUNDS = 2
-WAITING = ("linux-batch", "linux-rcu")
-"""What no interrupt tells of: a task that doesn't preempt, a grace period of RCU."""
-CHANCE = 1.1
-"""What a run of many tasks takes varies by that."""
+CHANCE = 0.2
+"""How much longer one of two runs of the same many tasks takes, by chance alone; of sums of n, that much by sqrt(n)."""
 
 
 @pytest.fixture(scope="module")
-def nest(builder, stack, tmp_path_factory):
-    """L2 at its prompt, with all of DVH; the policy is each test's."""
-    with bring_up(builder, stack.configured("on"), 2, tmp_path_factory.mktemp("nest")) as nest:
+def nest(request, builder, stack, tmp_path_factory):
+    """L2 at its prompt, with all of DVH and a kernel with such a parameter; the policy is each test's."""
+    on = stack.configured("on")
+    l2 = on.levels[2].model_copy(update={"append": f"{on.levels[2].append} {request.param}"})
+    on = on.model_copy(update={"levels": (*on.levels[:2], l2)})
+    with bring_up(builder, on, 2, tmp_path_factory.mktemp("nest")) as nest:
         idle.settle(nest)
         yield nest
+
+
+quiet = pytest.mark.parametrize("nest", ["nohz=on"], indirect=True)
+ticking = pytest.mark.parametrize("nest", ["nohz=off"], indirect=True)
 
 
 def loads(nest):
@@ -41,21 +49,16 @@ def loads(nest):
     return Load(1, l0, l1), Load(2, l1, l2)
 
 
-def with_l2(stack, append):
-    """The stack with all of DVH, and more parameters for L2's kernel."""
-    on = stack.configured("on")
-    l2 = on.levels[2].model_copy(update={"append": f"{on.levels[2].append} {append}"})
-    return on.model_copy(update={"levels": (*on.levels[:2], l2)})
-
-
 @contextmanager
-def meanwhile(agent, command):
-    """Run `command` over and over."""
-    channel = agent.start(f"while {command} > /dev/null; do :; done")
+def sleepless(nest):
+    """L2's CPU 0 sleeps for 100 us, over and over."""
+    l2 = nest.levels[2].agent
+    channel = l2.start("while dvhload timer 1000 > /dev/null; do :; done")
     try:
+        nest.levels[0].agent.check("sleep 0.1")
         yield
     finally:
-        agent.stop(channel)
+        l2.stop(channel)
 
 
 # ---- an idle L2
@@ -74,88 +77,84 @@ def test_an_idle_l1_sleeps(alone):
     assert alone.wakeups <= SECONDS
 
 
-@pytest.mark.parametrize("append", ["nohz=on", "nohz=off"])
-def test_an_idle_l2_does_not_wake_l1(builder, stack, tmp_path, alone, append):
-    with bring_up(builder, with_l2(stack, append), 1, tmp_path) as nest:
-        nest.boot(2)
-        idle.set_policy(nest.levels[1].agent, "auto")
-        idle.settle(nest)
-        auto = idle.observe(nest, SECONDS)
-        LOG.info("%s auto: %s", append, auto)
-        assert auto.entries.get(1, 0) <= 10
-        assert auto.wakeups <= alone.wakeups + SECONDS
-        if append == "nohz=off":  # L2's CPUs wake up 250 times a second each, which L1 would have to handle
-            idle.set_policy(nest.levels[1].agent, "off")
-            off = idle.observe(nest, 1)
-            LOG.info("%s off: %s", append, off)
-            assert auto.entries[2] >= 2 * 250 * SECONDS
-            assert off.entries[1] >= 5 * 250
+@quiet
+def test_an_idle_l2_does_not_wake_l1(nest, alone):
+    idle.set_policy(nest.levels[1].agent, "auto")
+    seen = idle.observe(nest, SECONDS)
+    LOG.info("auto: %s", seen)
+    assert seen.entries.get(1, 0) <= 10
+    assert seen.wakeups <= alone.wakeups + SECONDS
+
+
+@ticking
+def test_an_l2_that_ticks_does_not_wake_l1(nest, alone):
+    idle.set_policy(nest.levels[1].agent, "off")
+    off = idle.observe(nest, 1)
+    idle.set_policy(nest.levels[1].agent, "auto")
+    auto = idle.observe(nest, SECONDS)
+    LOG.info("off: %s", off)
+    LOG.info("auto: %s", auto)
+    assert off.entries[1] >= 5 * 2 * 250  # of two CPUs that wake up 250 times a second each
+    assert auto.entries[2] >= 2 * 250 * SECONDS
+    assert auto.entries.get(1, 0) <= 10
+    assert auto.wakeups <= alone.wakeups + SECONDS
 
 
 # ---- others in L1
 
-BUSY = "dvhload timer 1000"
-"""On L2's CPU 0: sleeps of 100 us."""
 
-
+@quiet
 @pytest.mark.parametrize("operation", ["linux-nap", "linux-pipe"])
-def test_a_task_of_l1_wakes_up_in_time(nest, operation):
-    l1, _ = loads(nest)
+def test_a_task_of_l1_wakes_up_in_time(nest, rounds, operation):
     late = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with meanwhile(nest.levels[2].agent, BUSY):
-            nest.levels[0].agent.check("sleep 1")
-            late[policy] = l1.run(operation, 50)
+        with sleepless(nest):
+            late[policy] = loads(nest)[0].run(operation, 10 * rounds)
         LOG.info("%s, %s: %s", operation, policy, late[policy])
     assert late["auto"].early == 0
     assert late["auto"].max <= late["off"].max + 2 * TICK
 
 
-def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(builder, stack, tmp_path):
+@ticking
+@pytest.mark.parametrize("operation", ["linux-batch", "linux-rcu"])
+def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(nest, rounds, operation):
+    """No interrupt tells of what it waits for: of a task that doesn't preempt, or the end of a grace period."""
     late = {}
-    with bring_up(builder, with_l2(stack, "nohz=off"), 1, tmp_path) as nest:
-        nest.boot(2)
-        idle.settle(nest)
-        l1, _ = loads(nest)
-        for operation in WAITING:
-            for policy in POLICIES:
-                idle.set_policy(nest.levels[1].agent, policy)
-                nest.levels[0].agent.check("sleep 1")
-                with ThreadPoolExecutor(1) as pool:
-                    outcome = pool.submit(l1.run, operation, 2)
-                    while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
-                        nest.levels[0].agent.check("sleep 1")
-                late[operation, policy] = outcome.result()
-                LOG.info("%s, %s: %s", operation, policy, late[operation, policy])
-    for operation in WAITING:
-        assert late[operation, "auto"].max <= late[operation, "off"].max + 2 * TICK
+    for policy in POLICIES:
+        idle.set_policy(nest.levels[1].agent, policy)
+        with ThreadPoolExecutor(1) as pool:
+            outcome = pool.submit(loads(nest)[0].run, operation, 2 * rounds)
+            while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
+                nest.levels[0].agent.check("sleep 0.1")
+        late[policy] = outcome.result()
+        LOG.info("%s, %s: %s", operation, policy, late[policy])
+    assert late["auto"].max <= late["off"].max + 2 * TICK
 
 
-def test_a_task_of_l1_gets_its_share(nest):
-    l1, _ = loads(nest)
+@quiet
+def test_a_task_of_l1_gets_its_share(nest, rounds):
     loops = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with meanwhile(nest.levels[2].agent, BUSY):
-            loops[policy] = l1.run("linux-spin", 300).ops
+        with sleepless(nest):
+            loops[policy] = loads(nest)[0].run("linux-spin", 100 * rounds).ops
         LOG.info("linux-spin, %s: %d loops", policy, loops[policy])
     assert loops["auto"] >= 0.95 * loops["off"]
 
 
+@quiet
 @pytest.mark.parametrize(("operation", "count"), [("linux-lock", 600), ("linux-mix", 300)])
-def test_work_in_l1_and_l2_takes_no_longer(nest, operation, count):
-    levels, l1, pid = loads(nest), nest.levels[1].agent, nest.pid(2)
-    took = dict.fromkeys(POLICIES, 0)
-    hypercalls = dict.fromkeys(POLICIES, 0)
-    for policy in POLICIES * ROUNDS:
+def test_work_in_l1_and_l2_takes_no_longer(nest, rounds, operation, count):
+    l1, pid = nest.levels[1].agent, nest.pid(2)
+    before = counters.parse(l1.check(f"kvmwindow stat {pid}"))
+    took = {policy: [] for policy in POLICIES}
+    for policy in POLICIES * rounds:
         idle.set_policy(l1, policy)
-        before = counters.parse(l1.check(f"kvmwindow stat {pid}"))
         with ThreadPoolExecutor(2) as pool:
-            took[policy] += max(outcome.sum for outcome in pool.map(lambda load: load.run(operation, count), levels))
-        counted = counters.difference(before, counters.parse(l1.check(f"kvmwindow stat {pid}")))
-        hypercalls[policy] += counted.vm["hypercalls"]
-    LOG.info("%s: %s instructions, %s hypercalls", operation, took, hypercalls)
+            both = pool.map(lambda load: load.run(operation, count), loads(nest))
+        took[policy].append(max(outcome.sum for outcome in both))
+    LOG.info("%s: %s", operation, took)
     if operation == "linux-lock":  # what kicks a vCPU that waits for a lock in its sleep
-        assert min(hypercalls.values()) > 0
-    assert took["auto"] <= CHANCE * took["off"]
+        assert counters.difference(before, counters.parse(l1.check(f"kvmwindow stat {pid}"))).vm["hypercalls"] > 0
+    assert sum(took["auto"]) <= (1 + CHANCE / sqrt(rounds)) * sum(took["off"])
