@@ -24,9 +24,10 @@ from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.measure import measure
 from dvhbuild.nest import Nest
-from dvhbuild.result import Base, Inputs, MadeBy, Result, Row
+from dvhbuild.result import Base, Idle, Inputs, MadeBy, Result, Row, Task
 from dvhbuild.settings import ROOT
 from dvhbuild.stack import Stack
+from dvhbuild.watch import watch
 
 MACHINES = 2
 """Emulated machines that run at once: each takes a core, and 2 GiB."""
@@ -64,8 +65,14 @@ def perform(builder: Builder, job: Job) -> Result:
     errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
         raise error
-    rows = sorted((row for future in futures for row in future.result()), key=lambda row: row.level)
-    return Result(made_by=made_by, inputs=inputs(builder, job.stack, time.monotonic() - begin), rows=rows)
+    parts = [part for future in futures for part in future.result()]
+    return Result(
+        made_by=made_by,
+        inputs=inputs(builder, job.stack, time.monotonic() - begin),
+        rows=sorted((part for part in parts if isinstance(part, Row)), key=lambda row: row.level),
+        idle=sorted((part for part in parts if isinstance(part, Idle)), key=lambda idle: idle.level),
+        tasks=[part for part in parts if isinstance(part, Task)],
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,10 @@ def _runs(job: Job) -> list[_Run]:
         configs = [(experiment, experiment.config(level, variant)) for experiment in performed]
         wanted = [(experiment, config) for experiment, config in configs if config]
         runs += [_Run(level, variant, guest, batch) for batch in _batches(wanted, guest)]
+    watched = [experiment for experiment in job.experiments if experiment.watched]
+    for level, variant, experiment in itertools.product(levels, VARIANTS, watched):
+        config = experiment.config(level, variant)
+        runs += [_Run(level, variant, "linux", ((experiment, config),))] if config else []
     return runs
 
 
@@ -107,12 +118,15 @@ def _batches(wanted: list[tuple[Experiment, str]], guest: Guest) -> Iterator[tup
         yield tuple(batch)
 
 
-def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row, ...]:
+def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row | Idle | Task, ...]:
     directory = run_directory(builder.settings, f"measure-l{run.level}-{run.guest}-{run.variant}")
     stack = job.stack.configured(run.variant)
     level = run.level if run.guest == "linux" else run.level - 1
     with bring_up(builder, stack, level, directory, fresh=job.fresh) as nest:
         check_nested(nest, run.level)
+        experiment, config = run.experiments[0]
+        if experiment.watched:
+            return tuple(watch(nest, run.level, config))
         return tuple(measure(nest, run.level, run.experiments, job.ops, run.guest))
 
 

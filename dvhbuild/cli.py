@@ -28,6 +28,7 @@ from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.options import as_json, pass_settings, print_json
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
+from dvhbuild.tables import tables
 from dvhbuild.terminal import TerminalReporter, explain
 from dvhbuild.verdict import judge, load_bounds
 
@@ -173,7 +174,8 @@ def verify(
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
-    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell (all). Exit status 1 if a bound does not hold.
+    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell (all of these), idle-linux. Exit status 1 if a bound does not
+    hold.
     """
     job = Job(load_stack(stack_name, machine=machine), choose(experiments), ops, fresh)
     bounds = load_bounds()
@@ -182,7 +184,9 @@ def verify(
     results.write(result, file)
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
-    console.print(results.table(result))
+    console.print(f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC")
+    for table in tables(result):
+        console.print(table)
     click.echo(f"result: {file}")
     broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
     for outcome in broken:

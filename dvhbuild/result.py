@@ -22,8 +22,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from rich.box import SIMPLE
-from rich.table import Table
 
 from dvhbuild.errors import HostError, UserError
 from dvhbuild.trace import Summary
@@ -152,6 +150,40 @@ class Row(_Frozen):
         return self
 
 
+class Idle(_Frozen):
+    """Linuxes that have nothing to do, left to themselves for a while."""
+
+    config: str = Field(min_length=1)
+    """As a row's."""
+    level: int = Field(ge=1, le=2)
+    """The highest that runs."""
+    seconds: PositiveInt
+    exits: Mapping[str, PositiveInt]
+    """Exits to L0, of all vCPUs, by level and reason ("L1:HLT"), in all that time."""
+    l1_entries: NonNegativeInt
+    """Entries of L1."""
+    l1_wakeups: NonNegativeInt
+    """How often L1 got going on a vCPU that was halted, or L2's."""
+    instructions: Mapping[str, NonNegativeInt]
+    """By level ("L0"), in all that time. L0's leave out its idle task's own: a tenth, where that is woken up often."""
+
+
+class Task(_Frozen):
+    """What a task of L1 gets on a CPU where L2 runs, too."""
+
+    operation: str = Field(min_length=1)
+    """Of guest/load: to wake up from a nap, or by a pipe from L1's other CPU; to spin; to do the same as L2 does."""
+    config: str = Field(min_length=1)
+    """As a row's."""
+    ops: NonNegativeInt
+    instructions_p50: NonNegativeFloat
+    """From what wakes the task up to its running (of "linux-spin": nothing)."""
+    instructions_max: NonNegativeFloat
+    """The same: the largest."""
+    instructions_sum: NonNegativeInt
+    """Of "linux-lock" and "linux-mix": what it took L1 and L2, whichever took longer."""
+
+
 class Result(_Frozen):
     """One run's rows and all that made them."""
 
@@ -160,6 +192,8 @@ class Result(_Frozen):
     made_by: MadeBy
     inputs: Inputs
     rows: tuple[Row, ...]
+    idle: tuple[Idle, ...] = ()
+    tasks: tuple[Task, ...] = ()
 
 
 def traced(summary: Summary, counted: Mapping[str, int], counted_by_l1: Mapping[str, int]) -> dict[str, Any]:
@@ -233,27 +267,3 @@ def read(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: not a result: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-
-
-def table(result: Result) -> Table:
-    """A table for people: operation x level; medians, and the largest number of exits where that is another."""
-    shown = Table(
-        title=f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC", box=SIMPLE, pad_edge=False
-    )
-    for heading in ("operation", "config"):
-        shown.add_column(heading, no_wrap=True)
-    numbers = ("level", "ops", "lost", "exits to L0", "max", "entries of L1", "max", "p50", "p90", "p99", "max")
-    for heading in numbers:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row in result.rows:
-        values = (
-            *(row.level, row.ops, row.lost, row.l0_exits_per_op, row.l0_exits_max),
-            *(row.l1_entries_per_op, row.l1_entries_max),
-            *(row.instructions_p50, row.instructions_p90, row.instructions_p99, row.instructions_max),
-        )
-        shown.add_row(row.operation, row.config, *map(_figure, values))
-    return shown

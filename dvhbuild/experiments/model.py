@@ -35,11 +35,13 @@ class Experiment:
     """Operations that are measured together.
 
     `dvh`: DVH changes what they cost L2; measured with it off and on, and in a plain VM (L1) to compare with.
+    `watched`: no operations, but Linuxes that are left to themselves; measured if it is asked for by its name.
     """
 
     name: str
-    operations: tuple[Operation, ...]
+    operations: tuple[Operation, ...] = ()
     dvh: bool = False
+    watched: bool = False
 
     def performed_by(self, guest: Guest) -> tuple[Operation, ...]:
         """The operations that are `guest`'s."""

@@ -7,14 +7,12 @@ CI wants no more than to see that nobody starves; the figures are those of the l
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import sqrt
 
 import pytest
 
-from dvhbuild import counters, idle
+from dvhbuild import counters, fairness, idle
 from dvhbuild.lab import bring_up
-from dvhbuild.load import Load
 
 pytestmark = pytest.mark.nested
 
@@ -41,24 +39,6 @@ def nest(request, builder, stack, tmp_path_factory):
 
 quiet = pytest.mark.parametrize("nest", ["nohz=on"], indirect=True)
 ticking = pytest.mark.parametrize("nest", ["nohz=off"], indirect=True)
-
-
-def loads(nest):
-    """What runs in L1 and in L2."""
-    l0, l1, l2 = (level.agent for level in nest.levels)
-    return Load(1, l0, l1), Load(2, l1, l2)
-
-
-@contextmanager
-def sleepless(nest):
-    """L2's CPU 0 sleeps for 100 us, over and over."""
-    l2 = nest.levels[2].agent
-    channel = l2.start("while dvhload timer 1000 > /dev/null; do :; done")
-    try:
-        nest.levels[0].agent.check("sleep 0.1")
-        yield
-    finally:
-        l2.stop(channel)
 
 
 # ---- an idle L2
@@ -109,8 +89,7 @@ def test_a_task_of_l1_wakes_up_in_time(nest, rounds, operation):
     late = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with sleepless(nest):
-            late[policy] = loads(nest)[0].run(operation, 10 * rounds)
+        late[policy] = fairness.beside(nest, operation, 10 * rounds)
         LOG.info("%s, %s: %s", operation, policy, late[policy])
     assert late["auto"].early == 0
     assert late["auto"].max <= late["off"].max + 2 * TICK
@@ -124,7 +103,7 @@ def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(nest, rounds, operation):
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
         with ThreadPoolExecutor(1) as pool:
-            outcome = pool.submit(loads(nest)[0].run, operation, 2 * rounds)
+            outcome = pool.submit(fairness.loads(nest)[0].run, operation, 2 * rounds)
             while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
                 nest.levels[0].agent.check("sleep 0.1")
         late[policy] = outcome.result()
@@ -137,23 +116,20 @@ def test_a_task_of_l1_gets_its_share(nest, rounds):
     loops = {}
     for policy in POLICIES:
         idle.set_policy(nest.levels[1].agent, policy)
-        with sleepless(nest):
-            loops[policy] = loads(nest)[0].run("linux-spin", 100 * rounds).ops
+        loops[policy] = fairness.beside(nest, "linux-spin", 100 * rounds).ops
         LOG.info("linux-spin, %s: %d loops", policy, loops[policy])
     assert loops["auto"] >= 0.95 * loops["off"]
 
 
 @quiet
-@pytest.mark.parametrize(("operation", "count"), [("linux-lock", 600), ("linux-mix", 300)])
+@pytest.mark.parametrize(("operation", "count"), fairness.TOGETHER.items())
 def test_work_in_l1_and_l2_takes_no_longer(nest, rounds, operation, count):
     l1, pid = nest.levels[1].agent, nest.pid(2)
     before = counters.parse(l1.check(f"kvmwindow stat {pid}"))
     took = {policy: [] for policy in POLICIES}
     for policy in POLICIES * rounds:
         idle.set_policy(l1, policy)
-        with ThreadPoolExecutor(2) as pool:
-            both = pool.map(lambda load: load.run(operation, count), loads(nest))
-        took[policy].append(max(outcome.sum for outcome in both))
+        took[policy].append(fairness.together(nest, operation, count).sum)
     LOG.info("%s: %s", operation, took)
     if operation == "linux-lock":  # what kicks a vCPU that waits for a lock in its sleep
         assert counters.difference(before, counters.parse(l1.check(f"kvmwindow stat {pid}"))).vm["hypercalls"] > 0

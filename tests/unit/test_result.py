@@ -15,17 +15,19 @@ from dvhbuild.errors import HostError, UserError
 from dvhbuild.result import (
     SCHEMA,
     Base,
+    Idle,
     Inputs,
     MadeBy,
     Result,
     Row,
     Sequences,
+    Task,
     json_schema,
     read,
-    table,
     traced,
     write,
 )
+from dvhbuild.tables import tables
 from dvhbuild.trace import Spread, Summary
 
 ROW = Row(
@@ -66,6 +68,27 @@ RESULT = Result(
         seconds=12.5,
     ),
     rows=(ROW,),
+    idle=(
+        Idle(
+            config="on",
+            level=2,
+            seconds=10,
+            exits={"L2:HLT": 15, "L2:MSR_WRITE": 10},
+            l1_entries=4,
+            l1_wakeups=0,
+            instructions={"L0": 5000, "L1": 30, "L2": 100},
+        ),
+    ),
+    tasks=(
+        Task(
+            operation="linux-nap",
+            config="off",
+            ops=50,
+            instructions_p50=10,
+            instructions_max=20,
+            instructions_sum=600,
+        ),
+    ),
 )
 
 
@@ -168,9 +191,17 @@ def test_figures_of_a_trace_become_a_row():
     assert row.sequences[0].tokens == ("L2:CPUID", ">L1")
 
 
-def test_the_table_shows_every_row():
+def shown(result):
     console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    console.print(table(RESULT))
-    text = console.export_text()
-    (line,) = (line for line in text.splitlines() if "cpuid" in line)
-    assert " ".join(line.split()) == "cpuid base 2 1,000 0 8 10 7 7 15,748.5 16,000 16,000 99,999"
+    console.print(*tables(result))
+    return [" ".join(line.split()) for line in console.export_text().splitlines() if " on " in line or "," in line]
+
+
+def test_the_tables_show_every_row():
+    assert "cpuid base 2 1,000 0 8 10 7 7 15,748.5 16,000 16,000 99,999" in shown(RESULT)
+    assert "linux on 2 10 2.5 0.4 0 500 3 10" in shown(RESULT)  # a second
+
+
+def test_what_was_not_measured_has_no_table():
+    assert len(tables(RESULT)) == 3
+    assert len(tables(RESULT.model_copy(update={"idle": (), "tasks": ()}))) == 1

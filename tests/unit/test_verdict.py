@@ -53,6 +53,13 @@ def test_what_dvh_changes_is_measured_off_and_on_and_in_a_vm():
     ]
 
 
+def test_linuxes_are_watched_on_machines_of_their_own_if_that_is_asked_for():
+    runs = _runs(Job(load_stack("base-2cpu"), choose(["idle-linux"]), 1000))
+    measured = [(run.level, run.variant, run.guest, [config for _, config in run.experiments]) for run in runs]
+    assert measured == [(2, "off", "linux", ["off"]), (2, "on", "linux", ["on"]), (1, "off", "linux", ["vm"])]
+    assert not any(experiment.watched for experiment in choose([]))
+
+
 def test_many_operations_are_dealt_out_to_machines():
     runs = _runs(Job(load_stack("base-2cpu"), choose([]), 1000))
     nested = [run for run in runs if (run.level, run.variant, run.guest) == (2, "off", "probe")]

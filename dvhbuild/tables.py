@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A result as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from dvhbuild.result import Idle, Result, Row, Task
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def tables(result: Result) -> tuple[Table, ...]:
+    """Tables for people, of what there is: operations; idle Linuxes; tasks beside an L2."""
+    made = (_rows(result.rows), _idle(result.idle), _tasks(result.tasks))
+    return tuple(table for table in made if table.row_count)
+
+
+def _table(words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    made = Table(box=SIMPLE, pad_edge=False)
+    for heading in words:
+        made.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        made.add_column(heading, justify="right", no_wrap=True)
+    return made
+
+
+def _rows(rows: Iterable[Row]) -> Table:
+    """Operation x level; medians, and the largest number of exits where that is another."""
+    numbers = ("level", "ops", "lost", "exits to L0", "max", "entries of L1", "max", "p50", "p90", "p99", "max")
+    made = _table(("operation", "config"), numbers)
+    for row in rows:
+        values = (
+            *(row.level, row.ops, row.lost, row.l0_exits_per_op, row.l0_exits_max),
+            *(row.l1_entries_per_op, row.l1_entries_max),
+            *(row.instructions_p50, row.instructions_p90, row.instructions_p99, row.instructions_max),
+        )
+        made.add_row(row.operation, row.config, *map(_figure, values))
+    return made
+
+
+def _idle(idle: Iterable[Idle]) -> Table:
+    """What idle levels cost a second."""
+    per_second = ("exits to L0", "entries of L1", "wake-ups of L1", "instructions of L0", "of L1", "of L2")
+    made = _table(("idle, a second", "config"), ("level", "seconds", *per_second))
+    for row in idle:
+        executed = [row.instructions.get(name, 0) for name in ("L0", "L1", "L2")]
+        counts = (sum(row.exits.values()), row.l1_entries, row.l1_wakeups, *executed)
+        values = (row.level, row.seconds, *(count / row.seconds for count in counts))
+        made.add_row("linux", row.config, *map(_figure, values))
+    return made
+
+
+def _tasks(tasks: Iterable[Task]) -> Table:
+    """What tasks of L1 get."""
+    made = _table(("task of L1", "config"), ("ops", "p50", "max", "sum"))
+    for task in tasks:
+        values = (task.ops, task.instructions_p50, task.instructions_max, task.instructions_sum)
+        made.add_row(task.operation, task.config, *map(_figure, values))
+    return made
