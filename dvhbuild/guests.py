@@ -46,6 +46,7 @@ def _common(number: int, level: Level) -> list[str]:
         *("-pidfile", sockets.pid, "-serial", "chardev:log"),
         *("-chardev", f"socket,id=log,path={sockets.log},server=on,wait=on"),
         *level.qemu,
+        *level.devices,
     ]
 
 

@@ -59,6 +59,7 @@ class Nest:
     stack: Stack
     settings: Settings
     levels: list[Linux] = field(default_factory=list)
+    _prepared: set[int] = field(default_factory=set, init=False)
 
     @property
     def top(self) -> Linux:
@@ -71,6 +72,16 @@ class Nest:
             with step(self.settings.reporter, title, self._log_path(level)):
                 self.levels.append(self._boot_machine() if level == 0 else self._boot_guest(level))
                 self._set_parameters()
+                for command in self.stack.levels[level].setup:
+                    self.top.agent.check(command)
+
+    def prepare(self, number: int) -> None:
+        """Let the level below get ready to start guest `number`, once."""
+        if number in self._prepared:
+            return
+        for command in self.stack.levels[number].host:
+            self.levels[number - 1].agent.check(command)
+        self._prepared.add(number)
 
     def save(self, directory: Path) -> None:
         """Save the machine and all that it takes to go on from here, as `directory`.
@@ -107,6 +118,7 @@ class Nest:
             )
             agent.wait_ready(60.0)
             self.levels.append(Linux(number, log, agent, qemu))
+            self._prepared.add(number)
 
     def pid(self, number: int) -> int:
         """The process, one level below, of guest `number`."""
@@ -136,6 +148,7 @@ class Nest:
 
     def _boot_guest(self, number: int) -> Linux:
         below, hub, sockets = self.top.agent, self.machine.hub, guests.Sockets(number)
+        self.prepare(number)
         qemu = below.start(guests.linux(number, self.stack.levels[number]), label=f"l{number}")
         watch_guest(hub, below, qemu, number)
         with _qemu_may_tell_why(hub):

@@ -89,6 +89,7 @@ class Probe:
 def start(nest: Nest, level: int) -> Iterator[Probe]:
     """Run the probe as guest `level`, with that level's vCPUs, for as long as the body runs."""
     below, hub, sockets = nest.levels[level - 1].agent, nest.machine.hub, guests.Sockets(level)
+    nest.prepare(level)
     qemu = below.start(guests.probe(level, nest.stack.levels[level]), label=f"l{level}")
     watch_guest(hub, below, qemu, level)
     line = below.connect(sockets.log, timeout=START_SECONDS)

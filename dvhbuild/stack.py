@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,8 +22,10 @@ Parameters = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Annotated[str, F
 
 
 class Level(BaseModel):
-    """One level: `memory` in MiB; `append` goes to its kernel, `parameters` are set once that is up; `qemu` holds
-    further options of the QEMU it runs in.
+    """One level: `memory` in MiB; `append` goes to its kernel, `parameters` are set once that is up.
+
+    `qemu` holds further options of the QEMU that it runs in, `devices` those that give it devices. The shell of the
+    level below runs `host` before it starts this one, this one's own runs `setup` once it is up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +35,9 @@ class Level(BaseModel):
     append: str = ""
     parameters: Parameters = Field(default_factory=dict)
     qemu: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    host: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
 
 
 class Change(BaseModel):
@@ -43,6 +48,17 @@ class Change(BaseModel):
     append: str | None = None
     parameters: Parameters | None = None
     qemu: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
+    host: tuple[str, ...] | None = None
+    setup: tuple[str, ...] | None = None
+
+    def updates(self) -> dict[str, Any]:
+        """What it changes, by field."""
+        return self.model_dump(exclude_none=True)
+
+
+Changes = dict[int, Change]
+"""By the number of a level."""
 
 
 class Stack(BaseModel):
@@ -50,6 +66,7 @@ class Stack(BaseModel):
 
     `machine` is what emulates it: Bochs is a Skylake with VMX, TCG a processor with SVM (see `machine`).
     `configs` are variants, by name: the number of a level -> what is different there.
+    `experiments` are those that it is for, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +75,8 @@ class Stack(BaseModel):
     description: str
     machine: Literal["bochs", "tcg"] = "bochs"
     levels: tuple[Level, ...] = Field(min_length=1, max_length=4)
-    configs: dict[str, dict[int, Change]] = Field(default_factory=dict)
+    configs: dict[str, Changes] = Field(default_factory=dict)
+    experiments: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _changes_its_own_levels(self) -> Stack:
@@ -75,12 +93,45 @@ class Stack(BaseModel):
                 f"{self.name}: this stack has no configuration {name}",
                 remedy=f"add [configs.{name}.1] to {DIRECTORY / self.name}.toml",
             )
-        changes = self.configs[name]
-        levels = tuple(
-            level.model_copy(update=changes[number].model_dump(exclude_none=True)) if number in changes else level
+        return self.model_copy(update={"levels": self.changed(self.configs[name]), "configs": {}})
+
+    def changed(self, changes: Changes) -> tuple[Level, ...]:
+        """Its levels with `changes`."""
+        return tuple(
+            level.model_copy(update=changes[number].updates()) if number in changes else level
             for number, level in enumerate(self.levels)
         )
-        return self.model_copy(update={"levels": levels, "configs": {}})
+
+
+class _Derived(BaseModel):
+    """A stack as it is different from `base`: `changes` to that one's levels, further changes in its configurations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    description: str
+    machine: Literal["bochs", "tcg"] | None = None
+    changes: Changes = Field(default_factory=dict)
+    configs: dict[str, Changes] = Field(default_factory=dict)
+    experiments: tuple[str, ...] = ()
+
+    def table(self, base: Stack) -> dict[str, Any]:
+        """What the file of this stack would say without a base; raises ValueError if `base` has no such level."""
+        for number in self.changes:
+            if not 0 <= number < len(base.levels):
+                raise ValueError(f"changes.{number}: the stack {base.name} ends at L{len(base.levels) - 1}")
+        configs = {name: dict(changes) for name, changes in base.configs.items()}
+        for name, changes in self.configs.items():
+            known = configs.setdefault(name, {})
+            for number, change in changes.items():
+                known[number] = known.get(number, Change()).model_copy(update=change.updates())
+        return {
+            "description": self.description,
+            "machine": self.machine or base.machine,
+            "levels": base.changed(self.changes),
+            "configs": configs,
+            "experiments": self.experiments or base.experiments,
+        }
 
 
 def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = None) -> Stack:
@@ -88,9 +139,19 @@ def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = 
 
     Raises UserError, with file and key, if it is not there or not right.
     """
+    return _load(name, directory, machine, ())
+
+
+def _load(name: str, directory: Path, machine: str | None, above: tuple[str, ...]) -> Stack:
+    """Read a stack, which is the base of the one `above` it, and that of the one before."""
     path = directory / f"{name}.toml"
+    if name in above:
+        raise UserError(f"{path}: a stack cannot be its own base: {' <- '.join((*above, name))}")
     try:
         table = tomllib.loads(path.read_text())
+        if "base" in table:
+            derived = _Derived(**table)
+            table = derived.table(_load(derived.base, directory, None, (*above, name)))
         return Stack(name=name, **(table | ({"machine": machine} if machine else {})))
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in directory.glob("*.toml"))) or "none"
@@ -103,3 +164,5 @@ def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = 
         raise UserError(f"{path}: {where}: {first['msg']}") from error
     except TypeError as error:
         raise UserError(f"{path}: a stack's name is its file's name, not a key in it") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error

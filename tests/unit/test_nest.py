@@ -49,3 +49,22 @@ def test_a_console_that_never_falls_silent_is_told(quiet, tmp_path):
         save(level, quiet, tmp_path / "state")
     assert level.saves == 3
     assert list(tmp_path.glob("state*")) == []
+
+
+class Shell:
+    """A level whose agent records what it is told to run."""
+
+    def __init__(self, number):
+        self.agent, self.number, self.said = self, number, []
+
+    def check(self, command):
+        self.said.append(command)
+
+
+def test_the_level_below_is_prepared_for_a_guest_once(quiet):
+    stack = load_stack("virtio")
+    levels = [Shell(0), Shell(1)]
+    nest = Nest(SimpleNamespace(), stack, quiet, levels)
+    for _ in range(2):
+        nest.prepare(2)
+    assert (levels[0].said, levels[1].said) == ([], list(stack.levels[2].host))

@@ -73,3 +73,58 @@ def test_a_bad_configuration_is_named(tmp_path, old, new, says):
     (tmp_path / "s.toml").write_text(CONFIGURED.replace(old, new))
     with pytest.raises(UserError, match=rf"s\.toml: .*{says}"):
         load_stack("s", tmp_path)
+
+
+# ---- a stack that is another one with changes
+
+BASE = (
+    GOOD
+    + "[[levels]]\ncpus = 1\nmemory = 64\nqemu = ['-a']\ndevices = ['-device', 'old']\n"
+    + "[configs.on.1]\nqemu = ['-b']\n[configs.off.1]\nqemu = ['-c']\n"
+)
+DERIVED = (
+    "base = 'b'\ndescription = 'd'\n[changes.1]\ndevices = ['-device', 'new']\nhost = ['true']\n"
+    "[configs.on.1]\ndevices = ['-device', 'on']\n"
+)
+
+
+def derived(tmp_path, text):
+    (tmp_path / "b.toml").write_text(BASE)
+    (tmp_path / "s.toml").write_text(text)
+    return load_stack("s", tmp_path)
+
+
+def test_a_derived_stack_keeps_what_it_does_not_name(tmp_path):
+    stack = derived(tmp_path, DERIVED)
+    assert (stack.name, stack.levels[0].memory) == ("s", 512)
+    on, off = (stack.configured(name).levels[1] for name in ("on", "off"))
+    assert (on.qemu, on.devices, on.host) == (("-b",), ("-device", "on"), ("true",))
+    assert (off.qemu, off.devices, off.host) == (("-c",), ("-device", "new"), ("true",))
+    assert load_stack("b", tmp_path).levels[1].devices == ("-device", "old")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("changes.1", "changes.2", r"changes\.2: the stack b ends at L1"),
+        ("on.1", "on.2", r"configs\.on\.2: the stack ends at L1"),
+        ("host", "hosts", r"changes\.1\.hosts"),
+        ("base = 'b'", "base = 's'", "cannot be its own base: s <- s"),
+        ("base = 'b'", "base = 'x'", "x.toml: no such stack"),
+        ("base = 'b'", "base = 'b'\nlevels = []", "levels"),
+    ],
+)
+def test_a_bad_derived_stack_is_named(tmp_path, old, new, says):
+    with pytest.raises(UserError, match=says):
+        derived(tmp_path, DERIVED.replace(old, new))
+
+
+def test_virtual_passthrough_is_on_only_and_of_the_devices_that_are_cascaded_otherwise():
+    virtio, vp = load_stack("virtio"), load_stack("vp-nopi")
+    assert vp.configured("off").levels == virtio.configured("off").levels
+    slots = {word.partition("addr=")[2][:4] for word in virtio.levels[2].devices} - {""}
+    l1, l2 = vp.configured("on").levels[1:]
+    assert {word.partition("addr=")[2][:4] for word in l1.devices} - {""} == slots
+    assert {word for word in l2.devices if word != "-device"} == {
+        f"vfio-pci,host=0000:00:{slot[2:]}.0,addr={slot}" for slot in slots
+    }
