@@ -96,7 +96,7 @@ const char *prepare_asleep(const struct options *options)
 }
 
 /* The TSCs of both CPUs are in step, or the handler's can't be between two readings of ours. */
-static u64 until_taken(u64 start)
+u64 until_taken(u64 start)
 {
 	u64 taken = cpus[1].tsc, end = rdtsc();
 

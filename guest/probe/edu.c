@@ -11,7 +11,7 @@
 static volatile u32 *edu_raise;
 static u32 edu_vector;
 
-static const char *prepare_edu(const struct options *options)
+static const char *find_edu(void)
 {
 	static size_t next;
 	u32 bdf = pci_find(EDU_ID);
@@ -23,7 +23,24 @@ static const char *prepare_edu(const struct options *options)
 	edu_vector = vectors[next++ % VECTORS];
 	if (!pci_msi(bdf, 1, edu_vector))
 		return "the edu device has no MSI";
-	return prepare_asleep(options);
+	return NULL;
+}
+
+static const char *prepare_edu_asleep(const struct options *options)
+{
+	const char *reason = find_edu();
+
+	return reason ? reason : prepare_asleep(options);
+}
+
+static const char *prepare_edu_running(const struct options *options)
+{
+	const char *reason = find_edu();
+
+	begin(options, 0);
+	if (!reason)
+		set_mode(MODE_SPIN);
+	return reason;
 }
 
 static void before_edu(u64 i)
@@ -42,7 +59,27 @@ static u64 act_halt_wake_device(void)
 	return wake(raise_edu).latency;
 }
 
+static u64 act_device_interrupt(void)
+{
+	u64 start = rdtsc();
+
+	raise_edu();
+	await();
+	return until_taken(start);
+}
+
+static void finish_running(void)
+{
+	set_mode(MODE_PARK);
+	check_surplus();
+}
+
+const struct op device_interrupt = {
+	.name = "device-interrupt", .prepare = prepare_edu_running, .before = before_edu, .act = act_device_interrupt,
+	.after = check, .finish = finish_running,
+};
+
 const struct op halt_wake_device = {
-	.name = "halt-wake-device", .prepare = prepare_edu, .before = before_edu, .act = act_halt_wake_device,
+	.name = "halt-wake-device", .prepare = prepare_edu_asleep, .before = before_edu, .act = act_halt_wake_device,
 	.after = check, .finish = check_surplus,
 };

@@ -111,6 +111,7 @@ const struct op *const ops[] = {
 	&ipi, &ipi_send, &ipi_halted, &ipi_self,
 	&port_kernel, &port_user, &doorbell_mmio, &doorbell_pio,
 	&halt_wake_ipi, &halt_wake_timer, &halt_wake_device,
+	&doorbell, &device_interrupt, &disk_interrupt,
 };
 
 const size_t ops_count = ARRAY_SIZE(ops);

@@ -10,6 +10,12 @@
 #define PCI_ENABLE	7		/* ports, memory, bus master */
 #define PCI_CAPABILITIES 0x34
 
+#define MSIX		0x11
+#define MSIX_ENABLE	(1u << 31)
+#define MSIX_MASK_ALL	(1u << 30)
+#define MSIX_TABLE	4
+#define MSIX_MASK	1		/* of an entry */
+
 #define MSI		5
 #define MSI_ENABLE	(1u << 16)
 #define MSI_ADDRESS	4		/* of 64 bits */
@@ -21,7 +27,7 @@
 #define ICH9_ACPI_CTRL	0x44
 #define ICH9_ACPI_EN	0x80
 
-static u32 pci_read(u32 bdf, u32 offset)
+u32 pci_read(u32 bdf, u32 offset)
 {
 	outl(PCI_ADDRESS, 1u << 31 | bdf << 8 | offset);
 	return inl(PCI_DATA);
@@ -48,9 +54,10 @@ u16 pm_base(void)
 	return base;
 }
 
+/* The last one: what a stack gives comes behind what every probe has (dvhbuild/guests.py). */
 u32 pci_find(u32 id)
 {
-	for (u32 device = 1; device < 32; device++) {
+	for (u32 device = 31; device > 0; device--) {
 		if (pci_read(PCI_DEVICE(device), 0) == id)
 			return PCI_DEVICE(device);
 	}
@@ -62,24 +69,54 @@ void pci_enable(u32 bdf)
 	pci_write(bdf, PCI_COMMAND, PCI_ENABLE);
 }
 
-u32 pci_bar(u32 bdf, int n, u32 mask, u32 fallback)
+u32 pci_bar(u32 bdf, u32 n, u32 mask, u32 fallback)
 {
 	if (!(pci_read(bdf, PCI_BAR(n)) & mask))
 		pci_write(bdf, PCI_BAR(n), fallback);
 	return pci_read(bdf, PCI_BAR(n)) & mask;
 }
 
+u32 pci_capability(u32 bdf, u32 id, u32 after)
+{
+	u32 at = after ? pci_read(bdf, after) >> 8 & 0xfc : pci_read(bdf, PCI_CAPABILITIES) & 0xfc;
+
+	while (at && (pci_read(bdf, at) & 0xff) != id)
+		at = pci_read(bdf, at) >> 8 & 0xfc;
+	return at;
+}
+
+static u32 msi_address(u32 cpu)
+{
+	return 0xfee00000 | cpu << 12;
+}
+
 bool pci_msi(u32 bdf, u32 cpu, u32 vector)
 {
-	u32 at = pci_read(bdf, PCI_CAPABILITIES) & 0xfc, control;
+	u32 at = pci_capability(bdf, MSI, 0);
 
-	while (at && ((control = pci_read(bdf, at)) & 0xff) != MSI)
-		at = control >> 8 & 0xfc;
 	if (!at)
 		return false;
-	pci_write(bdf, at + MSI_ADDRESS, 0xfee00000 | cpu << 12);
+	pci_write(bdf, at + MSI_ADDRESS, msi_address(cpu));
 	pci_write(bdf, at + MSI_ADDRESS + 4, 0);
 	pci_write(bdf, at + MSI_DATA, vector);
-	pci_write(bdf, at, control | MSI_ENABLE);
+	pci_write(bdf, at, pci_read(bdf, at) | MSI_ENABLE);
+	return true;
+}
+
+bool pci_msix(u32 bdf, u32 cpu, u32 vector, u32 fallback)
+{
+	u32 at = pci_capability(bdf, MSIX, 0), where;
+	volatile u32 *entry;
+
+	if (!at)
+		return false;
+	where = pci_read(bdf, at + MSIX_TABLE);
+	entry = (u32 *)(u64)(pci_bar(bdf, where & 7, ~0xfu, fallback) + (where & ~7u));
+	entry[3] = MSIX_MASK;	/* else it need not be looked at again */
+	entry[0] = msi_address(cpu);
+	entry[1] = 0;
+	entry[2] = vector;
+	entry[3] = 0;
+	pci_write(bdf, at, (pci_read(bdf, at) & ~MSIX_MASK_ALL) | MSIX_ENABLE);
 	return true;
 }

@@ -111,8 +111,11 @@ void stop(u32 code) __attribute__((noreturn));
 u16 pm_base(void);	/* 0 on a machine without an ICH9 */
 u32 pci_find(u32 id);	/* 0 if there is none */
 void pci_enable(u32 bdf);
-u32 pci_bar(u32 bdf, int n, u32 mask, u32 fallback);
+u32 pci_bar(u32 bdf, u32 n, u32 mask, u32 fallback);
+u32 pci_read(u32 bdf, u32 offset);
+u32 pci_capability(u32 bdf, u32 id, u32 after);	/* the first, or the one after that; 0 if there is none */
 bool pci_msi(u32 bdf, u32 cpu, u32 vector);
+bool pci_msix(u32 bdf, u32 cpu, u32 vector, u32 fallback);	/* entry 0; its table's BAR must be enabled */
 
 /* checks.c */
 enum { VECTORS = 8, SETTLE = 100000 /* ticks in which a surplus interrupt would come */ };
@@ -132,15 +135,17 @@ bool settled(void);	/* and no more, of both */
 void await(void);
 void check(void);
 void check_surplus(void);
+u64 until_taken(u64 start);	/* ticks until CPU 1 took what was raised after `start`; 0 if it did not */
 const char *prepare_asleep(const struct options *options);
 /* Ends when CPU 1 sleeps again, or its HLT would be the next operation's. */
 struct waking wake(void (*raise)(void));
 
-/* timers.c, ipis.c, doorbell.c, edu.c */
+/* timers.c, ipis.c, doorbell.c, edu.c, disk.c */
 extern const struct op timer_program, timer_immediate, timer_expiry, timer_lvtt, halt_wake_timer;
 extern const struct op ipi, ipi_send, ipi_halted, ipi_self, halt_wake_ipi;
 extern const struct op doorbell_mmio, doorbell_pio;
-extern const struct op halt_wake_device;
+extern const struct op halt_wake_device, device_interrupt;
+extern const struct op doorbell, disk_interrupt;
 
 /* ops.c */
 extern const struct op *const ops[];
