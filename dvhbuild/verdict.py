@@ -12,13 +12,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dvhbuild.errors import UserError
-from dvhbuild.result import Result, Row
+from dvhbuild.result import Inputs, Result, Row
 
 BOUNDS = Path(__file__).with_name("bounds.toml")
 
 
 class Bound(BaseModel):
-    """A limit on one metric of the rows that match; an absent selector matches every row.
+    """A limit on one metric of the rows that match; an absent selector matches every row. `stacks` are names of stacks.
 
     `metric` is a numeric field of a row; `min` and `max` are in that field's unit, or, with `relative_to`, multiples of
     what the same operation has in that configuration; `why` says where they come from.
@@ -32,6 +32,7 @@ class Bound(BaseModel):
     config: str | None = None
     machine: str | None = None
     level: int | None = None
+    stacks: frozenset[str] | None = None
     relative_to: str | None = None
     min: float | None = None
     max: float | None = None
@@ -44,9 +45,11 @@ class Bound(BaseModel):
             raise ValueError(f"metric {self.metric!r}: rows have no such field")
         return self
 
-    def matches(self, row: Row, machine: str) -> bool:
+    def matches(self, row: Row, inputs: Inputs) -> bool:
+        if self.stacks is not None and inputs.stack["name"] not in self.stacks:
+            return False
         wanted = (
-            (self.machine, machine),
+            (self.machine, inputs.machine),
             (self.operation, row.operation),
             (self.config, row.config),
             (self.level, row.level),
@@ -95,7 +98,7 @@ def judge(result: Result, bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
     """Hold every row against every bound that matches it."""
     outcomes = []
     for row, bound in itertools.product(result.rows, bounds):
-        if bound.matches(row, result.inputs.machine):
+        if bound.matches(row, result.inputs):
             value = float(getattr(row, bound.metric))
             if bound.relative_to:
                 value /= float(getattr(_counterpart(result, row, bound.relative_to), bound.metric))

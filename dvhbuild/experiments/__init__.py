@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvhbuild.errors import UserError
-from dvhbuild.experiments import doorbell, exits, idle, idle_linux, ipi, port, timer
+from dvhbuild.experiments import device, doorbell, exits, idle, idle_linux, ipi, port, timer
 from dvhbuild.experiments.model import Experiment
+from dvhbuild.stack import Stack
 
-_MODULES = (exits, timer, idle, ipi, port, doorbell, idle_linux)
+_MODULES = (exits, timer, idle, ipi, port, doorbell, device, idle_linux)
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
-ALL = tuple(name for name, experiment in EXPERIMENTS.items() if not experiment.watched)
-"""What is measured unless something is asked for."""
 
 
-def choose(names: Sequence[str]) -> tuple[Experiment, ...]:
-    """The experiments of those names, `ALL` if there are none; raises UserError for a name that is not one."""
+def choose(names: Sequence[str], stack: Stack) -> tuple[Experiment, ...]:
+    """The experiments of those names, without names those that `stack` is for; raises UserError if there are none."""
+    names = names or stack.experiments
     for name in names:
         if name not in EXPERIMENTS:
             raise UserError(f"{name}: no such experiment", remedy=f"one of: {', '.join(EXPERIMENTS)}")
-    return tuple(EXPERIMENTS[name] for name in dict.fromkeys(names or ALL))
+    if not names:
+        raise UserError(f"{stack.name}: this stack is for no experiments", remedy="name some")
+    return tuple(EXPERIMENTS[name] for name in dict.fromkeys(names))

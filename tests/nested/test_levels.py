@@ -43,14 +43,14 @@ def test_a_saved_state_and_a_boot_give_the_same_figures(builder, stack, tmp_path
     runs = []
     for name, fresh in (("saved", False), ("fresh", True)):
         with bring_up(builder, stack, 0, tmp_path / name, fresh=fresh) as nest:
-            experiments = [(experiment, "base") for experiment in choose(["exits", "ipi"])]
+            experiments = [(experiment, "base") for experiment in choose(["exits", "ipi"], stack)]
             runs.append(list(measure(nest, 1, experiments, 1000)))
     assert_alike(*runs, rel=0.01)
 
 
 @pytest.mark.parametrize("variant", ["off", "on"])
 def test_figures_do_not_depend_on_what_was_measured_before(builder, stack, tmp_path, variant):
-    forth = [(experiment, variant) for experiment in choose(["ipi", "timer"])]
+    forth = [(experiment, variant) for experiment in choose(["ipi", "timer"], stack)]
     back = [(replace(each, operations=each.operations[::-1]), variant) for each, _ in reversed(forth)]
     runs = []
     for name, experiments in (("forth", forth), ("back", back)):

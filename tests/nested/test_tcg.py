@@ -23,9 +23,10 @@ def test_boot_on_tcg_runs_what_a_pipe_says(builder):
 
 
 def test_exits_are_counted_on_tcg(builder, tmp_path):
-    with bring_up(builder, load_stack("base-2cpu", machine="tcg"), 0, tmp_path) as nest:
+    stack = load_stack("base-2cpu", machine="tcg")
+    with bring_up(builder, stack, 0, tmp_path) as nest:
         assert nest.top.agent.check("cat /sys/module/kvm_amd/parameters/nested") == "1"
-        experiments = [(experiment, "base") for experiment in choose(["exits", "port"])]
+        experiments = [(experiment, "base") for experiment in choose(["exits", "port"], stack)]
         rows = {row.operation: row for row in measure(nest, 1, experiments, 200)}
     assert set(rows) == {"cpuid", "vmcall", "port-kernel", "port-user"}
     assert all(

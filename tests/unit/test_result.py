@@ -61,7 +61,7 @@ RESULT = Result(
         bases={"linux": Base(version="6.12.117-1", origin="linux-source-6.12")},
         series={"linux": ()},
         digests={"kernel": "abc"},
-        stack={"levels": [{"cpus": 2}]},
+        stack={"name": "base-2cpu", "levels": [{"cpus": 2}]},
         kernel_command_lines=("quiet", "quiet"),
         machine="bochs",
         host_cpu="Some CPU",

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""L2 with devices of L1's, and with L0's own: what a stack sets up is there, and what a device gives is right."""
+
+import pytest
+
+from dvhbuild import probe
+from dvhbuild.errors import GuestError
+from dvhbuild.lab import bring_up
+from dvhbuild.stack import Change, load_stack
+
+pytestmark = pytest.mark.nested
+
+CONFIGS = ("off", "on")
+"""Cascaded virtio, and L0's devices."""
+
+
+@pytest.fixture(scope="module")
+def vp():
+    return load_stack("vp-nopi")
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def nest(builder, vp, tmp_path_factory, request):
+    """Linux as L2."""
+    with bring_up(builder, vp.configured(request.param), 2, tmp_path_factory.mktemp(request.param)) as nest:
+        yield nest
+
+
+def test_l2_has_its_devices_of_whom_it_should(nest):
+    l1 = nest.levels[1].agent
+    bound = l1.run("ls /sys/bus/pci/drivers/vfio-pci | grep -c ^0000:").text.strip()
+    assigned = [word for word in nest.stack.levels[2].devices if word.startswith("vfio-pci")]
+    assert int(bound) == len(assigned)
+    for slot in ("10", "11", "12"):
+        assert (
+            nest.top.agent.check(f"basename $(readlink /sys/bus/pci/devices/0000:00:{slot}.0/driver)") == "virtio-pci"
+        )
+
+
+@pytest.mark.parametrize("network", [0, 1], ids=["qemu", "vhost"])
+def test_l2_pings_l0(nest, network):
+    assert "20 packets received, 0% packet loss" in nest.top.agent.check(f"ping -q -c 20 -i 0.1 10.0.{network}.1")
+
+
+def test_l2_reads_the_disk_that_l0_has(nest):
+    said = nest.levels[0].agent.check("sha256sum < /run/disk")
+    for flags in ("", "iflag=direct"):
+        assert nest.top.agent.check(f"dd if=/dev/vdb bs=64k {flags} 2>/run/dd | sha256sum", timeout=120) == said
+
+
+def test_l0_sees_what_l2_writes(nest):
+    nest.top.agent.check("dd if=/dev/urandom of=/dev/vdb bs=4k seek=100 count=16 oflag=direct conv=fsync")
+    part = "bs=4k skip=100 count=16 2>/dev/null | sha256sum"
+    assert nest.levels[0].agent.check(f"dd if=/run/disk {part}") == nest.top.agent.check(f"dd if=/dev/vdb {part}")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_devices_that_interrupt_lose_nothing(builder, vp, tmp_path, config):
+    with bring_up(builder, vp.configured(config), 1, tmp_path) as nest, probe.start(nest, 2) as session:
+        for operation, count in (("device-interrupt", 10_000), ("disk-interrupt", 1000)):
+            assert session.run(operation, count).lost == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "says"),
+    [
+        ("device-interrupt", "lost", "lost: vector"),
+        ("device-interrupt", "surplus", "surplus cpu0=1"),
+        ("disk-interrupt", "vector", "wrong: expected vector"),
+        ("doorbell", "vector", "wrong: expected vector"),
+    ],
+)
+def test_a_device_that_does_wrong_is_told(builder, vp, tmp_path, operation, fault, says):
+    with bring_up(builder, vp.configured("off"), 0, tmp_path) as nest, probe.start(nest, 1) as session:
+        with pytest.raises(GuestError, match=says):
+            session.run(operation, 20, f"fault={fault}")
+
+
+def test_a_device_that_is_not_there_is_told(builder, stack, tmp_path):
+    with bring_up(builder, stack, 0, tmp_path) as nest, probe.start(nest, 1) as session:
+        with pytest.raises(GuestError, match="op=doorbell no virtio disk"):
+            session.run("doorbell", 20)
+
+
+def test_a_setup_that_fails_is_told(builder, vp, tmp_path):
+    changed = vp.model_copy(update={"levels": vp.changed({1: Change(host=("tunctl -t no/tap",))})})
+    with bring_up(builder, changed, 0, tmp_path) as nest:
+        with pytest.raises(GuestError, match="L0: tunctl -t no/tap: failed"):
+            nest.boot(1)
