@@ -174,7 +174,8 @@ def verify(
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
-    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, idle-linux (those that the stack is for).
+    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, traffic, idle-linux (those that the stack is for).
+    Exit status 1 if a bound does not hold.
     Exit status 1 if a bound does not hold.
     """
     stack = load_stack(stack_name, machine=machine)

@@ -40,11 +40,12 @@ static uint64_t once(void)
 	return rdtsc() - start;
 }
 
-void send_ipis(uint64_t count, bool mark)
+void send_ipis(uint64_t count, bool mark, char **words)
 {
 	uint64_t *ticks = results_of(count);
 	pthread_t target;
 
+	(void)words;
 	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
 		die("membarrier: %m");
 	pin(SENDER);

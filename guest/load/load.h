@@ -3,6 +3,7 @@
 #define LOAD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Prints "dvhload: MESSAGE" and exits 1. */
@@ -45,11 +46,34 @@ void report(const char *operation, uint64_t *ticks, uint64_t count, uint64_t ear
 /* Prints a result line of what is not measured one by one. */
 void report_total(const char *operation, uint64_t count, uint64_t ticks);
 
-/* Performs and reports `count` IPIs to a CPU that runs. */
-void send_ipis(uint64_t count, bool mark);
+/*
+ * Operations: each performs and reports `count` of them, between markers if `mark`; `words` is what more the command said,
+ * with a NULL at the end.
+ */
 
-/* Performs and reports `count` sleeps, each until a moment that is near. */
-void sleep_until(uint64_t count, bool mark);
+/* IPIs to a CPU that runs; sleeps, each until a moment that is near. */
+void send_ipis(uint64_t count, bool mark, char **words);
+void sleep_until(uint64_t count, bool mark, char **words);
+
+/* Exchanges with the address words[0]. */
+void ping(uint64_t count, bool mark, char **words);
+void echo(uint64_t count, bool mark, char **words);
+void stream(uint64_t count, bool mark, char **words);
+void maerts(uint64_t count, bool mark, char **words);
+
+/* Reads of the disk words[0], which begins as the file words[1] does. */
+void read_disk(uint64_t count, bool mark, char **words);
+
+/* What both ends of a network agree on. */
+enum { ECHO_PORT = 7, STREAM_PORT = 9, MAERTS_PORT = 19, BLOCK_WORDS = 2048 };
+
+void receive_all(int fd, void *data, size_t size);
+void send_all(int fd, const void *data, size_t size);
+void make_block(uint64_t *block, uint64_t n);
+uint64_t checksum(const uint64_t *words, size_t count);
+
+/* Answers in the background, for as long as there is a kernel. */
+void serve(void);
 
 /* Counts loops on CPU 0 for so long. */
 void spin_for(uint64_t milliseconds);

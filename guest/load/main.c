@@ -45,10 +45,19 @@ static unsigned long positive(const char *word)
 
 static const struct {
 	const char *name;
-	void (*perform)(uint64_t count, bool mark);
+	void (*perform)(uint64_t count, bool mark, char **words);
 } operations[] = {
 	{ "ipi", send_ipis },
 	{ "timer", sleep_until },
+	{ "ping", ping },
+	{ "ping-vhost", ping },
+	{ "echo", echo },
+	{ "echo-vhost", echo },
+	{ "stream", stream },
+	{ "stream-vhost", stream },
+	{ "maerts", maerts },
+	{ "maerts-vhost", maerts },
+	{ "read", read_disk },
 };
 
 static const struct {
@@ -64,14 +73,17 @@ static const struct {
 	{ "mix", mix },
 };
 
-static bool perform(const char *name, const char *count, bool mark)
+/* words: what follows the count, with a NULL at the end. */
+static bool perform(const char *name, const char *count, char **words)
 {
+	bool mark = words[0] && !strcmp(words[0], "mark");
+
 	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
 		if (!strcmp(name, operations[i].name)) {
-			operations[i].perform(positive(count), mark);
+			operations[i].perform(positive(count), mark, words + mark);
 			return true;
 		}
-	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads) && !mark; i++)
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads) && !words[0]; i++)
 		if (!strcmp(name, loads[i].name)) {
 			loads[i].perform(positive(count));
 			return true;
@@ -81,14 +93,17 @@ static bool perform(const char *name, const char *count, bool mark)
 
 int main(int argc, char **argv)
 {
-	bool mark = argc == 4 && !strcmp(argv[3], "mark");
-
-	if ((argc == 3 || mark) && perform(argv[1], argv[2], mark))
+	if (argc == 2 && !strcmp(argv[1], "serve")) {
+		serve();
 		return 0;
+	}
 	if (argc == 4 && !strcmp(argv[1], "hackbench")) {
 		hackbench((unsigned int)positive(argv[2]), (unsigned int)positive(argv[3]));
 		return 0;
 	}
-	die("usage: dvhload ipi|timer COUNT [mark] | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
-	    " | dvhload hackbench PAIRS LOOPS");
+	if (argc >= 3 && perform(argv[1], argv[2], argv + 3))
+		return 0;
+	die("usage: dvhload ipi|timer COUNT [mark] | dvhload ping|echo|stream|maerts[-vhost] COUNT [mark] ADDRESS"
+	    " | dvhload read COUNT [mark] DISK FILE | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
+	    " | dvhload hackbench PAIRS LOOPS | dvhload serve");
 }

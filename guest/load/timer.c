@@ -29,12 +29,13 @@ static uint64_t once(void)
 	return late < 0 ? 0 : (uint64_t)late;
 }
 
-void sleep_until(uint64_t count, bool mark)
+void sleep_until(uint64_t count, bool mark, char **words)
 {
 	struct sched_param priority = { .sched_priority = sched_get_priority_max(SCHED_FIFO) };
 	uint64_t *results = results_of(count);
 	struct clocks begin;
 
+	(void)words;
 	pin(CPU);
 	if (sched_setscheduler(0, SCHED_FIFO, &priority)) /* others have a timer slack of 50 us */
 		die("SCHED_FIFO: %m");
