@@ -10,7 +10,15 @@ from dvhbuild.bases import Source, load_bases, obtain
 from dvhbuild.errors import UserError
 from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe, TestsRecipe
 from dvhbuild.machine import bochs
-from dvhbuild.recipes import BochsRecipe, BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe, SelftestsRecipe
+from dvhbuild.recipes import (
+    BochsRecipe,
+    BusyboxRecipe,
+    GuestRecipe,
+    IperfRecipe,
+    KernelRecipe,
+    QemuRecipe,
+    SelftestsRecipe,
+)
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Stack
@@ -113,7 +121,8 @@ class Builder:
     def artifacts(self) -> Artifacts:
         """Everything, built if need be."""
         linux, qemu, bochs, guest = (self.entry(name) for name in ("linux", "qemu", "bochs", "guest"))
-        files = self.store.obtain(FilesRecipe(linux, self.initrd, qemu, guest))
+        iperf = self.store.obtain(IperfRecipe())
+        files = self.store.obtain(FilesRecipe(linux, self.initrd, qemu, guest, iperf))
         return Artifacts(bochs, linux, qemu, guest, self.initrd, files)
 
     @cached_property

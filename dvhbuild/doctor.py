@@ -71,6 +71,7 @@ NEEDS = (
     Need("vgabios", "/usr/share/vgabios/vgabios.bin"),
     Need("seabios", "/usr/share/seabios/bios-256k.bin"),
     Need("qemu-system-data", "/usr/share/qemu/pvh.bin"),
+    Need("iperf3", "/usr/bin/iperf3"),
 )
 
 CHECKERS = (Need("sparse", "sparse"),)

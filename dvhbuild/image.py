@@ -76,16 +76,17 @@ class InitrdRecipe:
 
 @dataclass(frozen=True)
 class FilesRecipe:
-    """A read-only ext4 disk, /dvh at every level: the kernel, initrd, QEMU and firmware, probe."""
+    """A read-only ext4 disk, /dvh at every level: the kernel, initrd, QEMU and firmware, probe, iperf3."""
 
     kernel: Entry
     initrd: Entry
     qemu: Entry
     guest: Entry
+    iperf: Entry
     name: str = "files"
 
     def inputs(self) -> Mapping[str, str]:
-        parts = (self.kernel, self.initrd, self.qemu, self.guest)
+        parts = (self.kernel, self.initrd, self.qemu, self.guest, self.iperf)
         return {**{part.name: part.digest for part in parts}, "recipe": recipe_digest(__file__)}
 
     def build(self, out: Path, settings: Settings) -> None:
@@ -97,6 +98,9 @@ class FilesRecipe:
         shutil.copy(self.qemu.path / "qemu-system-x86_64", tree)
         shutil.copytree(self.qemu.path / "firmware", tree / "firmware")
         shutil.copy(self.guest.path / "bin/probe", tree)
+        shutil.copytree(self.iperf.path / "iperf", tree / "iperf")
+        (tree / "bin").mkdir()
+        shutil.copy(self.iperf.path / "iperf3", tree / "bin")
         _make_disk(tree, out / "files.img", settings)
         shutil.rmtree(tree)
 

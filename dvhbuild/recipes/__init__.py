@@ -4,8 +4,17 @@
 from dvhbuild.recipes.bochs import BochsRecipe
 from dvhbuild.recipes.busybox import BusyboxRecipe
 from dvhbuild.recipes.guest import GuestRecipe
+from dvhbuild.recipes.iperf import IperfRecipe
 from dvhbuild.recipes.kernel import KernelRecipe
 from dvhbuild.recipes.qemu import QemuRecipe
 from dvhbuild.recipes.selftests import SelftestsRecipe
 
-__all__ = ["BochsRecipe", "BusyboxRecipe", "GuestRecipe", "KernelRecipe", "QemuRecipe", "SelftestsRecipe"]
+__all__ = [
+    "BochsRecipe",
+    "BusyboxRecipe",
+    "GuestRecipe",
+    "IperfRecipe",
+    "KernelRecipe",
+    "QemuRecipe",
+    "SelftestsRecipe",
+]

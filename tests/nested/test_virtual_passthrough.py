@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """L2 with devices of L1's, and with L0's own: what a stack sets up is there, and what a device gives is right."""
 
+import json
+import logging
+
 import pytest
 
 from dvhbuild import probe
@@ -11,6 +14,11 @@ from dvhbuild.load import Load
 from dvhbuild.stack import Change, load_stack
 
 pytestmark = pytest.mark.nested
+
+LOG = logging.getLogger(__name__)
+"""The figures: pytest --log-cli-level=info."""
+
+STREAM = 8 << 20
 
 CONFIGS = ("off", "on")
 """Cascaded virtio, and L0's devices."""
@@ -67,6 +75,15 @@ def test_l0_sees_what_l2_writes(nest):
     nest.top.agent.check("dd if=/dev/urandom of=/dev/vdb bs=4k seek=100 count=16 oflag=direct conv=fsync")
     part = "bs=4k skip=100 count=16 2>/dev/null | sha256sum"
     assert nest.levels[0].agent.check(f"dd if=/run/disk {part}") == nest.top.agent.check(f"dd if=/dev/vdb {part}")
+
+
+@pytest.mark.parametrize("direction", ["", "--reverse"], ids=["to-l0", "from-l0"])
+@pytest.mark.parametrize("network", [0, 1], ids=["qemu", "vhost"])
+def test_iperf3_streams(nest, network, direction):
+    said = nest.top.agent.check(f"iperf3 --client 10.0.{network}.1 --bytes {STREAM} --json {direction}", timeout=240)
+    end = json.loads(said)["end"]
+    LOG.info("10.0.%d.1 %s: %.0f Mbit/s", network, direction, end["sum_received"]["bits_per_second"] / 1e6)
+    assert end["sum_received"]["bytes"] >= STREAM
 
 
 @pytest.mark.parametrize("config", CONFIGS)
