@@ -128,3 +128,10 @@ def test_virtual_passthrough_is_on_only_and_of_the_devices_that_are_cascaded_oth
     assert {word for word in l2.devices if word != "-device"} == {
         f"vfio-pci,host=0000:00:{slot[2:]}.0,addr={slot}" for slot in slots
     }
+
+
+def test_posted_interrupts_are_one_option_of_l1():
+    without, posted = (load_stack(name).configured("on").levels for name in ("vp-nopi", "vp"))
+    assert posted[1].qemu == (*without[1].qemu, "-global", "intel-iommu.pi=on")
+    assert posted == (without[0], without[1].model_copy(update={"qemu": posted[1].qemu}), without[2])
+    assert load_stack("vp").configured("off").levels == load_stack("virtio").configured("off").levels
