@@ -55,6 +55,9 @@ void report_total(const char *operation, uint64_t count, uint64_t ticks);
 void send_ipis(uint64_t count, bool mark, char **words);
 void sleep_until(uint64_t count, bool mark, char **words);
 
+/* Writes to the doorbell of the PCI device words[0]. */
+void ring(uint64_t count, bool mark, char **words);
+
 /* Exchanges with the address words[0]. */
 void ping(uint64_t count, bool mark, char **words);
 void echo(uint64_t count, bool mark, char **words);

@@ -49,6 +49,7 @@ static const struct {
 } operations[] = {
 	{ "ipi", send_ipis },
 	{ "timer", sleep_until },
+	{ "doorbell", ring },
 	{ "ping", ping },
 	{ "ping-vhost", ping },
 	{ "echo", echo },
@@ -103,7 +104,8 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 3 && perform(argv[1], argv[2], argv + 3))
 		return 0;
-	die("usage: dvhload ipi|timer COUNT [mark] | dvhload ping|echo|stream|maerts[-vhost] COUNT [mark] ADDRESS"
-	    " | dvhload read COUNT [mark] DISK FILE | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
+	die("usage: dvhload ipi|timer COUNT [mark] | dvhload doorbell COUNT [mark] DEVICE"
+	    " | dvhload ping|echo|stream|maerts[-vhost] COUNT [mark] ADDRESS | dvhload read COUNT [mark] DISK FILE"
+	    " | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
 	    " | dvhload hackbench PAIRS LOOPS | dvhload serve");
 }

@@ -8,7 +8,7 @@ import pytest
 
 from dvhbuild import probe
 from dvhbuild.errors import GuestError
-from dvhbuild.experiments import traffic
+from dvhbuild.experiments import device, traffic
 from dvhbuild.lab import bring_up
 from dvhbuild.load import Load
 from dvhbuild.stack import Change, load_stack
@@ -60,8 +60,11 @@ def test_l2_reads_the_disk_that_l0_has(nest):
 
 def test_what_linux_performs_is_checked(nest):
     l2 = Load(2, nest.levels[1].agent, nest.top.agent)
-    for operation in traffic.EXPERIMENT.operations:
+    operations = (*device.EXPERIMENT.operations, *traffic.EXPERIMENT.operations)
+    for operation in (operation for operation in operations if operation.guest == "linux"):
         assert l2.run(operation.name, 50, *operation.options).ops == 50
+    with pytest.raises(GuestError, match=r"0000:00:1f\.0: no virtio device"):
+        l2.run("linux-doorbell", 50, "0000:00:1f.0")
     with pytest.raises(GuestError, match="Network is unreachable"):
         l2.run("linux-echo", 50, "10.0.9.1")
     with pytest.raises(GuestError, match=r"ping 1 is lost"):
