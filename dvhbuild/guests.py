@@ -80,13 +80,17 @@ def probe(number: int, level: Level) -> str:
     return f"exec {shlex.join(words)}"
 
 
-def pin(number: int) -> str:
-    """The shell command that binds vCPU n of guest `number` to CPU n, so that a figure does not depend on chance."""
+def pin(number: int, cpus: int) -> str:
+    """The shell command that binds vCPU n of guest `number` to CPU n, its disks' threads to the last one of `cpus`.
+
+    A figure then does not depend on chance.
+    """
     return f"""
         pid=$(cat {Sockets(number).pid})
         for task in /proc/$pid/task/*; do
             read name < $task/comm
             case "$name" in
             "CPU "*/KVM) cpu=${{name#CPU }}; cpu=${{cpu%/KVM}}; taskset -p $((1 << cpu)) ${{task##*/}} ;;
+            "IO "*) taskset -p $((1 << {cpus - 1})) ${{task##*/}} ;;
             esac
         done"""

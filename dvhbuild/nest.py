@@ -156,7 +156,7 @@ class Nest:
             uplink = below.connect(sockets.agent, timeout=60.0)
             agent = Agent(hub, uplink, level=number, log=log, record=self._record(number))
             agent.wait_ready(GUEST_SECONDS)
-        below.check(guests.pin(number))
+        below.check(guests.pin(number, self.stack.levels[number - 1].cpus))
         return Linux(number, log, agent, qemu)
 
     def _record(self, number: int) -> StampedFile:

@@ -96,5 +96,5 @@ def start(nest: Nest, level: int) -> Iterator[Probe]:
     log = Log(hub, line, nest.machine.directory / f"l{level}.log", level=level)
     heard = log.stream()
     heard.expect(r"probe: ready [^\n]*\n", START_SECONDS, "the probe's first word")
-    below.check(guests.pin(level))
+    below.check(guests.pin(level, nest.stack.levels[level - 1].cpus))
     yield Probe(level, below, line, heard)

@@ -65,7 +65,7 @@ def restore(nest, l1, state):
     log = Log(hub, l0.connect(sockets.log, timeout=60.0), nest.machine.directory / "l1-restored.log", level=1)
     agent = Agent(hub, l0.connect(sockets.agent, timeout=60.0), level=1, log=log, state=state)
     agent.wait_ready(60.0)
-    l0.check(guests.pin(1))
+    l0.check(guests.pin(1, nest.stack.levels[0].cpus))
     watch_guest(hub, agent, agent.take("l2"), 2)
     line = agent.take(guests.Sockets(2).log)
     return probe.Probe(2, agent, line, Stream.of(hub, line, level=2))

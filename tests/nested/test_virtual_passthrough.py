@@ -48,6 +48,15 @@ def test_l2_has_its_devices_of_whom_it_should(nest):
         )
 
 
+def test_the_threads_of_disks_have_a_cpu_of_their_own(nest):
+    allowed = """for name in $(grep -l "^IO disk" /proc/[0-9]*/task/*/comm); do
+        sed -n "s/^Cpus_allowed_list:[[:space:]]*//p" ${name%comm}status
+    done"""
+    said = [level.agent.check(allowed).split() for level in nest.levels]
+    cascaded = any("iothread" in word for word in nest.stack.levels[2].devices)
+    assert said == [["1"], ["1"] if cascaded else [], []]
+
+
 @pytest.mark.parametrize("network", [0, 1], ids=["qemu", "vhost"])
 def test_l2_pings_l0(nest, network):
     assert "20 packets received, 0% packet loss" in nest.top.agent.check(f"ping -q -c 20 -i 0.1 10.0.{network}.1")
