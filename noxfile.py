@@ -56,7 +56,7 @@ except ImportError:
     bootstrap()
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["lint", "tests", "test-kvm", "test-nested", "test-machine"]
+nox.options.sessions = ["lint", "tests", "test-kvm", "test-qemu", "test-nested", "test-machine"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
 
@@ -120,6 +120,14 @@ def test_kvm(session: nox.Session) -> None:
     install(session)
     session.run("dvhbuild", "doctor", "--install")
     session.run("dvhbuild", "test-kvm", *session.posargs, **PATIENCE)
+
+
+@nox.session(name="test-qemu")
+def test_qemu(session: nox.Session) -> None:
+    """Run QEMU's qtests for x86, without KVM: -- [TEST...] [--sanitize] [--list]."""
+    install(session)
+    session.run("dvhbuild", "doctor", "--install")
+    session.run("dvhbuild", "test-qemu", *session.posargs, **PATIENCE)
 
 
 @nox.session(name="test-machine")

@@ -17,6 +17,7 @@ from dvhbuild.recipes import (
     IperfRecipe,
     KernelRecipe,
     QemuRecipe,
+    QtestsRecipe,
     SelftestsRecipe,
 )
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
@@ -132,6 +133,11 @@ class Builder:
     def selftests(self, patterns: tuple[str, ...]) -> Entry:
         """The KVM selftests whose names match one of `patterns`."""
         return self.store.obtain(SelftestsRecipe(self.applied("linux"), patterns))
+
+    def qtests(self, patterns: tuple[str, ...], *, sanitize: bool) -> Entry:
+        """QEMU with those of its qtests whose names match one of `patterns`."""
+        options = self.settings.root / "qemu-configs" / "qtests.options"
+        return self.store.obtain(QtestsRecipe(self.applied("qemu"), options, patterns, sanitize))
 
     def tests_disk(self, selftests: Entry) -> Entry:
         return self.store.obtain(TestsRecipe(selftests))

@@ -19,7 +19,7 @@ from dvhbuild import result as results
 from dvhbuild.bases import load_bases
 from dvhbuild.bench import Job, perform
 from dvhbuild.build import COMPONENTS, Builder
-from dvhbuild.cli_selftests import test_kvm
+from dvhbuild.cli_selftests import test_kvm, test_qemu
 from dvhbuild.cli_series import series
 from dvhbuild.errors import DvhError, HostError, UserError, VerdictError
 from dvhbuild.experiments import choose
@@ -66,6 +66,7 @@ def cli(context: click.Context, verbose: bool) -> None:
 
 cli.add_command(series)
 cli.add_command(test_kvm)
+cli.add_command(test_qemu)
 
 
 @cli.command()

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line's part for the kernel's selftests: a line for each, and a verdict."""
+"""The command line's part for the tests of patched trees, KVM's and QEMU's: a line for each, and a verdict."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
+from dvhbuild import qtests
 from dvhbuild.build import Builder
 from dvhbuild.errors import VerdictError
 from dvhbuild.ksft import Kind
 from dvhbuild.lab import run_directory
 from dvhbuild.options import pass_settings
-from dvhbuild.selftests import choose, load_plan
+from dvhbuild.selftests import Outcome, choose, load_plan
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
-from dvhbuild.trial import Outcome, Trial
+from dvhbuild.trial import Trial
 
 STACK = "selftests"
 KEPT_DAYS = 14.0
@@ -47,18 +50,46 @@ def test_kvm(settings: Settings, tests: tuple[str, ...], debug: bool, fresh: boo
     for prefix in ("selftests-", "tests-"):
         builder.store.prune(prefix, max_days=KEPT_DAYS, max_bytes=KEPT_BYTES)
     directory = run_directory(settings, "test-kvm")
+    _report("selftests", Trial(builder, load_stack(STACK), disk, plan, directory, fresh).run(chosen), directory)
+
+
+@click.command("test-qemu")
+@click.argument("tests", metavar="[TEST...]", nargs=-1)
+@click.option("--sanitize", is_flag=True, help="On a QEMU with AddressSanitizer and UndefinedBehaviorSanitizer.")
+@click.option("--list", "list_only", is_flag=True, help="Only say which tests there are.")
+@pass_settings
+def test_qemu(settings: Settings, tests: tuple[str, ...], sanitize: bool, list_only: bool) -> None:
+    """Run QEMU's qtests for x86: TESTS (names or patterns) of those in qtests.toml, or all. No KVM is needed.
+
+    Exit status 1 if one did not do what it should; `known` is a failure that the unpatched QEMU has here too.
+    """
+    plan = load_plan(qtests.LIST)
+    builder = Builder(settings)
+    built = builder.qtests(plan.tests, sanitize=sanitize)
+    chosen = choose([path.name for path in (built.path / "bin").iterdir()], tests, plan)
+    if list_only:
+        click.echo("\n".join(sorted(chosen)))
+        return
+    builder.store.prune("qtests", max_days=KEPT_DAYS, max_bytes=KEPT_BYTES)
+    directory = run_directory(settings, "test-qemu")
+    outcomes = qtests.run(built.path, chosen, plan.for_debug() if sanitize else plan, directory, settings)
+    _report("qtests", outcomes, directory)
+
+
+def _report(what: str, running: Iterable[Outcome], directory: Path) -> None:
+    """Tell each outcome as it comes, and of all of them; raises VerdictError if one is not what it should be."""
     begin = time.monotonic()
     outcomes = []
-    for outcome in Trial(builder, load_stack(STACK), disk, plan, directory, fresh).run(chosen):
+    for outcome in running:
         _show(outcome)
         outcomes.append(outcome)
     counts = Counter(outcome.verdict.kind for outcome in outcomes)
     told = ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind])
-    click.echo(f"selftests: {told}, in {time.monotonic() - begin:.0f} s; logs: {directory}")
+    click.echo(f"{what}: {told}, in {time.monotonic() - begin:.0f} s; logs: {directory}")
     bad = [outcome for outcome in outcomes if not outcome.good]
     if bad:
         names = " ".join(outcome.test for outcome in bad)
-        raise VerdictError(f"{len(bad)} of {len(outcomes)} selftests failed: {names}", log=bad[0].log)
+        raise VerdictError(f"{len(bad)} of {len(outcomes)} {what} failed: {names}", log=bad[0].log)
 
 
 def _show(outcome: Outcome) -> None:

@@ -72,6 +72,7 @@ NEEDS = (
     Need("seabios", "/usr/share/seabios/bios-256k.bin"),
     Need("qemu-system-data", "/usr/share/qemu/pvh.bin"),
     Need("iperf3", "/usr/bin/iperf3"),
+    Need("ipxe-qemu", "/usr/lib/ipxe/qemu/efi-e1000e.rom"),
 )
 
 CHECKERS = (Need("sparse", "sparse"),)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel selftest says of itself: its exit status, and KTAP if it prints that (dev-tools/ktap.rst)."""
+"""What a test says of itself: its exit status, and TAP if it prints that (Linux: dev-tools/ktap.rst; QEMU: GLib)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _RESULT = re.compile(
 _PLAN = re.compile(r"^1\.\.(?P<count>\d+)(?: *# *SKIP *(?P<why>.*))?$")
 _EXPECTED = ("TODO", "XFAIL")
 """Directives by which a test says that a `not ok` was to be expected."""
+_BAILED = "Bail out!"
+"""What begins the last line of a test that cannot go on; GLib's give the assertion there."""
 _SIGNALS = range(129, 193)
 """The shell's statuses for what a signal has killed."""
 
@@ -54,14 +56,19 @@ def judge(status: int, text: str) -> Verdict:
     if status == KSFT_SKIP or (status == 0 and whole):
         reasons = whole or skips or lines[-1:] or ["no reason given"]
         return Verdict(Kind.SKIPPED, reasons[-1].removeprefix("- "))
-    if status in _SIGNALS:
-        return Verdict(Kind.FAILED, f"killed by signal {status - 128}")
-    if status:
-        return Verdict(Kind.FAILED, f"exit status {status}{_assertion(lines)}")
+    if status or any(line.startswith(_BAILED) for line in lines):
+        return Verdict(Kind.FAILED, _end(status, lines))
     planned = int(plans[-1]["count"]) if plans else len(results)
     if planned != len(results):
         return Verdict(Kind.FAILED, f"{planned} results were planned, there are {len(results)}")
     return Verdict(Kind.OK, f"{len(skips)} of {len(results)} skipped, the last: {skips[-1]}" if skips else "")
+
+
+def _end(status: int, lines: list[str]) -> str:
+    """How a test ended that did not come to its own end."""
+    bailed = [line.removeprefix(_BAILED).strip() for line in lines if line.startswith(_BAILED)]
+    how = f"killed by signal {status - 128}" if status in _SIGNALS else f"exit status {status}{_assertion(lines)}"
+    return next(filter(None, bailed), how)
 
 
 def _assertion(lines: list[str]) -> str:

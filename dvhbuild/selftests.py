@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the kernel's KVM selftests are run, for how long, and what is known of them: `selftests.toml`."""
+"""Which of the tests of a patched tree are run, for how long, what is known of them, and what came of them."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from dvhbuild.errors import UserError
 from dvhbuild.ksft import Kind, Verdict
 
 LIST = Path(__file__).with_name("selftests.toml")
+"""The kernel's KVM selftests."""
+
+TAIL = 12
+"""Lines of a failed test's output to show."""
 
 
 class _Model(BaseModel):
@@ -35,9 +40,10 @@ class Known(_Model):
 class Plan(_Model):
     """The tests to run (patterns), the seconds of wall-clock for one, for the `slow` ones; which fail, which skip.
 
-    On a debug kernel, each has `debug` times as long.
+    On a debug build, each has `debug` times as long. `file` is where all that is said.
     """
 
+    file: str = LIST.name
     tests: tuple[str, ...] = Field(min_length=1)
     seconds: float = Field(gt=0)
     debug: float = Field(default=1, ge=1)
@@ -53,10 +59,30 @@ class Plan(_Model):
         return self.model_copy(update={"seconds": self.seconds * self.debug, "slow": slow})
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one test: `good` if that was to be expected; `tail` are its last lines, or its machine's.
+
+    `log` has all of them.
+    """
+
+    test: str
+    verdict: Verdict
+    good: bool
+    seconds: float
+    tail: tuple[str, ...]
+    log: Path
+
+
+def tail(output: bytes | bytearray) -> tuple[str, ...]:
+    """The last lines of `output`."""
+    return tuple(line for line in output.decode(errors="replace").splitlines() if line.strip())[-TAIL:]
+
+
 def load_plan(path: Path = LIST) -> Plan:
     """Read the plan; raises UserError that names file and key."""
     try:
-        return Plan(**tomllib.loads(path.read_text()))
+        return Plan(**{**tomllib.loads(path.read_text()), "file": path.name})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
@@ -70,14 +96,12 @@ def choose(tests: Sequence[str], wanted: Sequence[str], plan: Plan) -> tuple[str
     Raises UserError for a name without a match, in `wanted` or in the plan.
     """
     if unknown := {*plan.slow, *plan.failure, *plan.skip} - set(tests):
-        raise UserError(f"{LIST}: {', '.join(sorted(unknown))}: there is no such selftest (any more)")
+        raise UserError(f"{plan.file}: {', '.join(sorted(unknown))}: there is no such test (any more)")
     chosen: dict[str, None] = {}
     for pattern in wanted or ("*",):
         matching = [test for test in tests if fnmatchcase(test, pattern)]
         if not matching:
-            raise UserError(
-                f"{pattern}: no such selftest", remedy="dvhbuild test-kvm --list, or `tests` in selftests.toml"
-            )
+            raise UserError(f"{pattern}: no such test", remedy=f"--list tells which, of `tests` in {plan.file}")
         chosen |= dict.fromkeys(matching)
     return tuple(sorted(chosen, key=lambda test: (-plan.limit(test), test)))
 
@@ -87,13 +111,11 @@ def expected(test: str, verdict: Verdict, output: str, plan: Plan) -> tuple[Verd
     known = {Kind.FAILED: plan.failure, Kind.SKIPPED: plan.skip}
     for kind, table in known.items():
         if test in table and verdict.kind is not kind:
-            why = (
-                f"{verdict.kind.value}, but selftests.toml has it as {'failing' if kind is Kind.FAILED else 'skipped'}"
-            )
+            why = f"{verdict.kind.value}, but {plan.file} has it as {'failing' if kind is Kind.FAILED else 'skipped'}"
             return Verdict(Kind.FAILED, f"{why}: {verdict.why}" if verdict.why else why), False
     entry = known.get(verdict.kind, {}).get(test)
     if entry is not None and re.search(entry.says, output):
         return (Verdict(Kind.KNOWN, entry.why) if verdict.kind is Kind.FAILED else verdict), True
     if verdict.kind is Kind.SKIPPED:
-        return Verdict(Kind.FAILED, f"skipped, which selftests.toml does not expect: {verdict.why}"), False
+        return Verdict(Kind.FAILED, f"skipped, which {plan.file} does not expect: {verdict.why}"), False
     return verdict, verdict.kind is Kind.OK

@@ -17,7 +17,7 @@ from dvhbuild.errors import GuestError
 from dvhbuild.ksft import Kind, Verdict, judge
 from dvhbuild.lab import StateRecipe, bring_up
 from dvhbuild.nest import Nest
-from dvhbuild.selftests import Plan, expected
+from dvhbuild.selftests import Outcome, Plan, expected, tail
 from dvhbuild.stack import Stack
 from dvhbuild.store import Entry
 
@@ -29,26 +29,12 @@ PING_SECONDS = 600.0
 """Long, as the host may stand still; an L0 that hangs in a loop is noticed by the machine itself, before."""
 SPLAT_SECONDS = 20.0
 """Within which a kernel's report of a bug is complete."""
-TAIL = 12
-"""Lines of a failed test's output to show."""
 
 TESTS = "/dvh"
 """Where L0 has the disk with the tests."""
 
 _TRUST_TSC = "until grep -qx tsc /sys/devices/system/clocksource/clocksource0/current_clocksource; do sleep 1; done"
 """Linux does a second or so after boot; some tests skip before that."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one test: `good` if that was to be expected; `tail` are its last lines, or L0's, `log` has all."""
-
-    test: str
-    verdict: Verdict
-    good: bool
-    seconds: float
-    tail: tuple[str, ...]
-    log: Path
 
 
 @dataclass(frozen=True)
@@ -127,12 +113,12 @@ def run_test(nest: Nest, test: str, plan: Plan, directory: Path) -> tuple[Outcom
     except GuestError as error:
         log.write_bytes(output)
         seconds = time.monotonic() - begin
-        verdict, tail = Verdict(Kind.FAILED, error.message), error.tail or _tail(output)
-        return Outcome(test, verdict, good=False, seconds=seconds, tail=tail, log=error.log or log), False
+        verdict, lines = Verdict(Kind.FAILED, error.message), error.tail or tail(output)
+        return Outcome(test, verdict, good=False, seconds=seconds, tail=lines, log=error.log or log), False
     log.write_bytes(output)
     text = output.decode(errors="replace")
     verdict, good = expected(test, judge(status, text), text, plan)
-    return Outcome(test, verdict, good, time.monotonic() - begin, _tail(output), log), True
+    return Outcome(test, verdict, good, time.monotonic() - begin, tail(output), log), True
 
 
 def _finish(nest: Nest, command: str, seconds: float, output: bytearray) -> int:
@@ -162,7 +148,3 @@ def _raise_splat(nest: Nest) -> None:
     linux.agent.ping(PING_SECONDS)
     if finding := linux.log.matcher.finding:
         nest.machine.hub.wait(lambda: None, SPLAT_SECONDS, f"the end of: {finding.line}", level=0)
-
-
-def _tail(output: bytes | bytearray) -> tuple[str, ...]:
-    return tuple(line for line in output.decode(errors="replace").splitlines() if line.strip())[-TAIL:]

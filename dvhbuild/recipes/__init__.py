@@ -7,6 +7,7 @@ from dvhbuild.recipes.guest import GuestRecipe
 from dvhbuild.recipes.iperf import IperfRecipe
 from dvhbuild.recipes.kernel import KernelRecipe
 from dvhbuild.recipes.qemu import QemuRecipe
+from dvhbuild.recipes.qtests import QtestsRecipe
 from dvhbuild.recipes.selftests import SelftestsRecipe
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "IperfRecipe",
     "KernelRecipe",
     "QemuRecipe",
+    "QtestsRecipe",
     "SelftestsRecipe",
 ]

@@ -128,12 +128,12 @@ def test_tests_are_chosen_by_name_or_pattern_the_slow_ones_first():
     built = ["absent", "broken", "one", "slow"]
     assert choose(built, (), PLAN) == ("slow", "absent", "broken", "one")
     assert choose(built, ("o*", "slow", "one"), PLAN) == ("slow", "one")
-    with pytest.raises(UserError, match="two: no such selftest"):
+    with pytest.raises(UserError, match="two: no such test"):
         choose(built, ("one", "two"), PLAN)
 
 
 def test_a_test_that_is_known_but_no_longer_there_is_an_error():
-    with pytest.raises(UserError, match="broken: there is no such selftest"):
+    with pytest.raises(UserError, match="broken: there is no such test"):
         choose(["absent", "one", "slow"], (), PLAN)
 
 
