@@ -56,7 +56,7 @@ except ImportError:
     bootstrap()
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["lint", "tests", "test-kvm", "test-qemu", "test-nested", "test-machine"]
+nox.options.sessions = ["lint", "tests", "test-kvm", "test-nested", "test-machine"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
 

@@ -22,7 +22,7 @@ SECONDS = 10
 TICK = 14_000_000
 """Instructions: 4 ms (HZ=250) at 3.5 GHz."""
 POLICIES = ("off", "auto")
-CHANCE = 0.2
+CHANCE = 0.4
 """How much longer one of two runs of the same many tasks takes, by chance alone; of sums of n, that much by sqrt(n)."""
 
 
