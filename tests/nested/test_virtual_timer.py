@@ -16,7 +16,10 @@ BY_L1 = {
     "preemption timers": "reason PREEMPTION_TIMER",
 }
 """What L1 does for a timer of L2. Its own tick, which goes on while it runs L2, is none of these. Nor are writes of 0:
-a Linux that stops its tick for want of any timer masks LVTT first, and a masked timer is not the processor's."""
+a Linux that stops its tick for want of any timer masks LVTT first, and a masked timer is not the processor's: L1 keeps
+it, for the moment that there is still a deadline."""
+MASKS = "msr_write 832 = 0x5"
+"""Of LVTT, TSC-deadline mode."""
 WAKEUPS = 1000
 HZ = 250
 IDLE = 2
@@ -48,11 +51,15 @@ def test_timers_of_a_linux(builder, stack, tmp_path, variant, append):
         said = l2.check(f"dvhload timer {WAKEUPS}", timeout=300)
         total = {name: counted(name) - before[name] for name in before}
         l1.check(f"echo 0 > {TRACING}/tracing_on")
-        by_l1 = {what: int(l1.check(f"grep -c '{event}' {TRACING}/trace || true")) for what, event in BY_L1.items()}
 
+        def traced(event):
+            return int(l1.check(f"grep -c '{event}' {TRACING}/trace || true"))
+
+        by_l1 = {what: traced(event) for what, event in BY_L1.items()}
         assert f"ops={WAKEUPS} early=0 " in said
         if variant == "on":
-            assert by_l1 == dict.fromkeys(BY_L1, 0)
+            assert by_l1.pop("timers kept for L2") <= traced(MASKS) <= WAKEUPS / 20
+            assert set(by_l1.values()) == {0}
             assert min(total[name] - idle[name] for name in total) >= WAKEUPS
             assert (idle["fired"] >= IDLE * HZ) == (append == "nohz=off")
         else:
