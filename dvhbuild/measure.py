@@ -16,6 +16,7 @@ from dvhbuild.nest import Nest
 from dvhbuild.probe import Outcome, Probe
 from dvhbuild.result import Row, traced
 from dvhbuild.steps import step
+from dvhbuild.trace import Markers
 
 TRACE_KIB = 16384
 """Size of L0's trace buffer at least, KiB per CPU: some 200,000 events."""
@@ -38,6 +39,8 @@ def measure(
     Raises VerdictError if counters and trace disagree, GuestError if a check of the guest fails.
     """
     reporter = nest.settings.reporter
+    nested_by_vmx = level > 1 and nest.stack.machine == "bochs"
+    markers = trace.MSR if guest == "probe" and nested_by_vmx else trace.PORTS
     start: Callable[[Nest, int], AbstractContextManager[Session]] = probe.start if guest == "probe" else load.start
     # A window is worked out while the guest performs what comes next: an idle guest costs as much as a busy one.
     with start(nest, level) as session, ThreadPoolExecutor(1) as pool:
@@ -48,7 +51,7 @@ def measure(
                 for operation in experiment.performed_by(guest):
                     reporter.advanced(current, operation.name)
                     undisturbed = session.run(operation.name, ops, *operation.options)
-                    window = _traced_run(nest, session, operation, ops)
+                    window = _traced_run(nest, session, operation, ops, markers)
                     if row:
                         yield row.result()
                     row = pool.submit(_row, level, (experiment.name, config, operation), undisturbed, window)
@@ -60,6 +63,7 @@ def measure(
 class _Window:
     """A traced run: what the guest said, L0's counters at both ends and its trace, L1's counters if these tell much."""
 
+    markers: Markers
     outcome: Outcome
     before: Snapshot
     after: Snapshot
@@ -67,17 +71,17 @@ class _Window:
     l1: tuple[Snapshot, Snapshot] | None
 
 
-def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int) -> _Window:
+def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int, markers: Markers) -> _Window:
     """Perform the operation between markers, in a window of L0's counters and trace."""
     l0 = nest.levels[0].agent
     pid = nest.pid(1)
     with _stopped(nest, session) as l1_before:
         before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
-    outcome = session.run(operation.name, ops, "mark", *operation.options)
+    outcome = session.run(operation.name, ops, markers.word, *operation.options)
     with _stopped(nest, session) as l1_after:
         after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
     data = l0.fetch(f"cat {TRACE_FILE}")
-    return _Window(outcome, before, after, data, (l1_before, l1_after) if l1_before and l1_after else None)
+    return _Window(markers, outcome, before, after, data, (l1_before, l1_after) if l1_before and l1_after else None)
 
 
 def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, window: _Window) -> Row:
@@ -90,7 +94,7 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         l1 = counters.difference(*window.l1)
         counters.agree_with_l1(timeline, l1)
         counted_by_l1 = l1.vm
-    summary = trace.summarize(trace.cut(timeline, level=level, own=operation.own))
+    summary = trace.summarize(trace.cut(timeline, level=level, own=operation.own, markers=window.markers))
     return Row(
         experiment=experiment,
         config=config,

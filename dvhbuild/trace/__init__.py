@@ -7,13 +7,14 @@ What it is not for: the counters (`dvhbuild.counters`), which must agree with it
 """
 
 from dvhbuild.trace.levels import Step, Timeline, VcpuTotals, locate
-from dvhbuild.trace.operations import PROBE, Cut, Markers, Operation, Own, cut
+from dvhbuild.trace.operations import MSR, PORTS, Cut, Markers, Operation, Own, cut
 from dvhbuild.trace.reasons import Port, both, name
 from dvhbuild.trace.records import Event, Kind, Recording, TraceError, read
 from dvhbuild.trace.summary import Spread, Summary, summarize
 
 __all__ = [
-    "PROBE",
+    "MSR",
+    "PORTS",
     "Cut",
     "Event",
     "Kind",

@@ -9,28 +9,37 @@ did not declare its own is *foreign*: counted by name beside the operation, neve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from dvhbuild.trace.levels import Step, Timeline
 from dvhbuild.trace.reasons import INTERRUPTIONS, Port, both, name, port_of
-from dvhbuild.trace.records import Kind, TraceError
+from dvhbuild.trace.records import Event, Kind, TraceError
 
 ANY = "*"
 
 
 @dataclass(frozen=True)
 class Markers:
-    """The port accesses by which the probe brackets each operation (guest/probe/probe.h)."""
+    """The exits by which a guest brackets each operation (guest/probe/probe.h): an access of a port, or a reason.
 
-    begin: Port
-    end: Port
+    If `begin` and `end` are the same, they alternate; if there is a `window`, they count only between these accesses.
+    `word` is the guest's for all that.
+    """
+
+    word: str
+    begin: Port | str
+    end: Port | str
+    window: tuple[Port, Port] | None = None
 
 
-PROBE = Markers(begin=Port(0x4D1, 1), end=Port(0x4D0, 1))
-"""ELCR2 and ELCR1 of the PC's interrupt controllers, which KVM serves in the kernel."""
+PORTS = Markers("mark", begin=Port(0x4D1, 1), end=Port(0x4D0, 1))
+"""ELCR2 and ELCR1 of the PC's interrupt controllers, which KVM serves in the kernel: that of the level below."""
+
+MSR = Markers("mark=msr", begin="MSR_READ", end="MSR_READ", window=(Port(0xA1, 1), Port(0x21, 1)))
+"""RDMSR of IA32_SYSENTER_CS by a nested guest, which L0's KVM on VMX intercepts and serves, whatever L1 says."""
 
 
 @dataclass(frozen=True)
@@ -145,24 +154,42 @@ def _name_episodes(steps: Iterable[Step], level: int) -> list[_Named]:
     return named
 
 
+def _is(event: Event, marker: Port | str) -> bool:
+    return port_of(event) == marker if isinstance(marker, Port) else name(event) == marker
+
+
+def _within(named: list[_Named], level: int, markers: Markers) -> Iterator[tuple[int, Step]]:
+    """The entries and exits of `level`, with their indices, of the exits only those where markers count."""
+    counts = markers.window is None
+    for index, step in enumerate(each.step for each in named):
+        if step.level != level:
+            continue
+        if step.event.kind is Kind.EXIT:
+            if markers.window and (port := port_of(step.event)) in markers.window:
+                counts = port == markers.window[0]
+            if counts:
+                yield index, step
+        elif step.event.kind is Kind.ENTRY:
+            yield index, step
+
+
 def _windows(named: list[_Named], level: int, markers: Markers) -> list[tuple[int, int]]:
     """Find (index of the entry after the begin marker, index of the end marker's exit) for each operation."""
     windows: list[tuple[int, int]] = []
     marked: int | None = None  # the vCPU whose begin marker was seen
     entered: int | None = None
-    for index, (step, event) in enumerate((each.step, each.step.event) for each in named):
-        if step.level != level or event.kind not in (Kind.EXIT, Kind.ENTRY):
-            continue
+    for index, step in _within(named, level, markers):
+        event = step.event
         if event.kind is Kind.ENTRY:
             if step.vcpu == marked and entered is None:
                 entered = index
             continue
-        port = port_of(event)
-        if port == markers.begin:
+        begins, ends = _is(event, markers.begin), _is(event, markers.end)
+        if begins and not (ends and marked is not None):
             if marked is not None:
                 raise TraceError(f"operation {len(windows)}: a second begin marker at tsc {event.tsc}, no end marker")
             marked = step.vcpu
-        elif port == markers.end:
+        elif ends:
             if marked != step.vcpu or entered is None:
                 raise TraceError(f"operation {len(windows)}: an end marker at tsc {event.tsc}, no begin marker")
             windows.append((entered, index))
@@ -220,7 +247,7 @@ def _operation(named: list[_Named], window: tuple[int, int], level: int, own: Ow
     )
 
 
-def cut(timeline: Timeline, *, level: int, own: Own, markers: Markers = PROBE) -> Cut:
+def cut(timeline: Timeline, *, level: int, own: Own, markers: Markers = PORTS) -> Cut:
     """Cut `timeline` into the operations that `level` performed.
 
     Raises TraceError if a marker lacks its partner, if a reason is unknown, or if the counts do not add up.

@@ -79,7 +79,9 @@ static bool parse_option(const char *option, struct options *options)
 	};
 
 	if (equal(option, "mark"))
-		return options->mark = true;
+		return options->mark = MARK_PORT;
+	if (equal(option, "mark=msr"))
+		return options->mark = MARK_MSR;
 	if (equal(option, "vary"))
 		return options->vary = true;
 	for (options->fault = FAULT_LOST; options->fault < ARRAY_SIZE(faults); options->fault++)

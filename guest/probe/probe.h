@@ -38,6 +38,15 @@ enum {
 #define MARK_WINDOW_BEGIN	0x0a1	/* PIC2's mask: warm-up is over */
 #define MARK_WINDOW_END		0x021	/* PIC1's mask: after the last operation */
 
+/*
+ * A nested guest's OUT is the guest hypervisor's, which costs as much as many
+ * operations do. KVM on VMX gives its guests this MSR itself, but intercepts it in
+ * nested ones whatever their hypervisor says: one exit (MSR_READ) to L0, none to L1.
+ */
+#define MARK_MSR_INDEX		0x174	/* IA32_SYSENTER_CS: read before and after the operation */
+
+enum mark { MARK_NONE, MARK_PORT, MARK_MSR };
+
 enum vector {
 	VEC_NMI = 2,
 	VEC_EXCEPTIONS = 32,	/* below: exceptions */
@@ -70,7 +79,7 @@ enum fault { FAULT_NONE, FAULT_LOST, FAULT_SURPLUS, FAULT_VECTOR, FAULT_EARLY };
 struct options {
 	u64 count;
 	u64 delay;	/* ticks; 0: the operation's default */
-	bool mark;
+	enum mark mark;
 	bool vary;	/* another timer vector for each operation */
 	enum fault fault;
 };

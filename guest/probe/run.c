@@ -28,17 +28,23 @@ static bool goes_on(void)
 	return !tally.lost && failures < MAX_FAILURES;
 }
 
-static void perform(const struct op *op, u64 i, bool recorded, bool mark)
+static void mark(enum mark how, u16 port)
+{
+	if (how == MARK_PORT)
+		outb(port, 0);
+	else if (how == MARK_MSR)
+		rdmsr(MARK_MSR_INDEX);
+}
+
+static void perform(const struct op *op, u64 i, bool recorded, enum mark how)
 {
 	u64 ticks;
 
 	if (op->before)
 		op->before(i);
-	if (mark)
-		outb(MARK_BEGIN, 0);
+	mark(how, MARK_BEGIN);
 	ticks = op->act();
-	if (mark)
-		outb(MARK_END, 0);
+	mark(how, MARK_END);
 	if (op->after)
 		op->after();
 	if (recorded)
@@ -60,7 +66,7 @@ void run(const struct op *op, const struct options *options)
 		return;
 	}
 	for (u64 i = 0; i < WARMUP_OPS && goes_on(); i++)
-		perform(op, i, false, false);
+		perform(op, i, false, MARK_NONE);
 	if (options->mark)
 		outb(MARK_WINDOW_BEGIN, 0xff);
 	for (u64 i = 0; i < options->count && goes_on(); i++)

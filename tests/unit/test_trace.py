@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvhbuild.trace import Event, Kind, Own, Port, TraceError, both, cut, locate, name, read, summarize
+from dvhbuild.trace import MSR, Event, Kind, Own, Port, TraceError, both, cut, locate, name, read, summarize
 from dvhbuild.trace.reasons import port_of
 from dvhbuild.trace.records import MAGIC
 
 TRACES = Path(__file__).parent / "traces"
-CPUID, HLT, VMREAD, VMRESUME, IO, WRMSR, INTERRUPT, PREEMPTION = 10, 12, 23, 24, 30, 32, 1, 52
+CPUID, HLT, VMREAD, VMRESUME, IO, RDMSR, WRMSR, INTERRUPT, PREEMPTION = 10, 12, 23, 24, 30, 31, 32, 1, 52
 BEGIN, END = 0x4D10000, 0x4D00000
+WINDOW_BEGIN, WINDOW_END = 0xA10000, 0x210000
 TID = {0: 100, 1: 101}
 
 
@@ -446,6 +447,25 @@ def test_an_end_marker_of_another_vcpu_is_an_error():
     guest = Guest().resume().resume(1).served(IO, BEGIN).served(IO, END, vcpu=1)
     with pytest.raises(TraceError, match="no begin marker"):
         cut(guest.timeline(), level=2, own=own("CPUID"))
+
+
+def test_markers_that_are_the_same_alternate():
+    guest = Guest().resume().served(RDMSR).served(IO, WINDOW_BEGIN)
+    for _ in range(2):
+        guest.served(RDMSR).served(CPUID).served(RDMSR).served(HLT)
+    guest.served(IO, WINDOW_END).served(RDMSR)
+    first, second = cut(guest.timeline(), level=2, own=own("CPUID"), markers=MSR).operations
+    assert [each for each in first.exits if each[1] == 2] == [(0, 2, "CPUID")]
+    assert first.exits == second.exits
+
+
+@pytest.mark.parametrize(("vcpus", "what"), [((0,), "ends before"), ((0, 1), "no begin marker")])
+def test_a_marker_whose_like_is_missing_is_an_error(vcpus, what):
+    guest = Guest().resume().resume(1).served(IO, WINDOW_BEGIN)
+    for vcpu in vcpus:
+        guest.served(RDMSR, vcpu=vcpu)
+    with pytest.raises(TraceError, match=what):
+        cut(guest.timeline(), level=2, own=own("CPUID"), markers=MSR)
 
 
 def test_markers_of_another_level_are_not_ours():
