@@ -5,7 +5,7 @@ Instructions are those from what wakes it (the write of the ICR, the deadline, t
 the first one of its handler. An operation ends when the vCPU sleeps again, or has another operation to do.
 """
 
-from dvhbuild.experiments.ipi import HALTED, SLEEP
+from dvhbuild.experiments.ipi import HALTED
 from dvhbuild.experiments.model import Experiment, Operation
 from dvhbuild.experiments.timer import DELAY, EXPIRY
 from dvhbuild.trace import Own
@@ -15,9 +15,9 @@ _DOORBELL = Own(actor=frozenset({"EPT_MISCONFIG", "EPT_VIOLATION"}), others=HALT
 EXPERIMENT = Experiment(
     "idle",
     (
-        Operation("halt-wake-ipi", HALTED, (f"delay={SLEEP}",)),
+        Operation("halt-wake-ipi", HALTED),
         Operation("halt-wake-timer", EXPIRY, (f"delay={DELAY}",)),
-        Operation("halt-wake-device", _DOORBELL, (f"delay={SLEEP}",)),
+        Operation("halt-wake-device", _DOORBELL),
     ),
     dvh=True,
 )

@@ -11,15 +11,12 @@ _SENDER = frozenset({"MSR_WRITE"})
 _RUNNING = Own(actor=_SENDER, others=frozenset({"EXTERNAL_INTERRUPT"}) | INTERRUPTED)
 HALTED = Own(actor=_SENDER, others=frozenset({"*", "L1"}) | INTERRUPTED)
 
-SLEEP = 70_000
-"""Instructions that the target has to fall asleep; enough where KVM does not poll (kvm.halt_poll_ns=0)."""
-
 EXPERIMENT = Experiment(
     "ipi",
     (
         Operation("ipi", _RUNNING),
         Operation("ipi-send", _RUNNING),
-        Operation("ipi-halted", HALTED, (f"delay={SLEEP}",)),
+        Operation("ipi-halted", HALTED),
         Operation("ipi-self", acting("MSR_WRITE", "APIC_WRITE")),
         Operation("linux-ipi", _RUNNING, guest="linux"),
     ),
