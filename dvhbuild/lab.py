@@ -116,7 +116,8 @@ def _tcg_nest(builder: Builder, stack: Stack, directory: Path) -> Iterator[Nest]
     """A machine on TCG, which has no levels yet."""
     artifacts = builder.artifacts
     kernel, initrd = artifacts.linux.path / "bzImage", artifacts.initrd.path / "initrd.cpio"
-    parts = TcgParts(artifacts.qemu.path, kernel, initrd, artifacts.files.path / "files.img")
+    qemu, files = artifacts.qemu.path, artifacts.files.path / "files.img"
+    parts = TcgParts(qemu / "qemu-system-x86_64", qemu / "firmware", kernel, initrd, files)
     with tcg.start(parts, stack.levels[0], directory, builder.settings) as machine:
         yield Nest(machine, stack, builder.settings)
 

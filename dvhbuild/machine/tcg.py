@@ -7,9 +7,9 @@ is not the emulated Skylake's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
@@ -20,18 +20,29 @@ from dvhbuild.process import running
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Level
 
-APPEND = "console=ttyS0 dvh.uplink=virtio dvh.files=vda dvh.name=l0"
+APPEND = "console=ttyS0 dvh.name=l0"
+UPLINK_DEVICES = {
+    "virtio": ("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
+    "/dev/ttyS1": ("-serial", "chardev:agent"),
+}
+"""What the uplink is in the guest -> the devices for it. A serial line is slower, and works where MSIs do not."""
 START_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class TcgParts:
-    """The directory of QEMU and its firmware, the kernel, the initrd, the files' disk."""
+    """QEMU and the directory of its firmware, the kernel, the initrd, the files' disk if there is one.
+
+    `uplink` is one of UPLINK_DEVICES; `environment` is QEMU's.
+    """
 
     qemu: Path
+    firmware: Path
     kernel: Path
     initrd: Path
-    disk: Path
+    disk: Path | None = None
+    uplink: str = "virtio"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class TcgMachine:
@@ -48,17 +59,20 @@ class TcgMachine:
 
 
 def command(parts: TcgParts, level: Level, directory: Path) -> list[str | Path]:
-    """The QEMU command line of L0."""
+    """The QEMU command line of L0; files that the stack names are in `directory`."""
+    append, disk = f"{APPEND} dvh.uplink={parts.uplink}", []
+    if parts.disk:
+        append = f"{append} dvh.files=vda"
+        disk = ["-drive", f"if=none,id=files,format=raw,readonly=on,file={parts.disk}"]
+        disk += ["-device", "virtio-blk-pci,drive=files"]
     return [
-        *(parts.qemu / "qemu-system-x86_64", "-L", parts.qemu / "firmware", "-M", "q35", "-accel", "tcg,thread=multi"),
+        *(parts.qemu, "-L", parts.firmware, "-M", "q35", "-accel", "tcg,thread=multi"),
         *("-cpu", "max", "-smp", str(level.cpus), "-m", str(level.memory), "-nodefaults", "-no-user-config"),
         *("-display", "none", "-no-reboot", "-kernel", parts.kernel, "-initrd", parts.initrd),
-        *("-append", f"{APPEND} {level.append}"),
+        *("-append", f"{append} {level.append}".strip(), *level.qemu),
         *("-chardev", f"socket,id=log,path={directory / 'console'},server=on,wait=on", "-serial", "chardev:log"),
         *("-chardev", f"socket,id=agent,path={directory / 'uplink'},server=on,wait=on"),
-        *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
-        *("-drive", f"if=none,id=files,format=raw,readonly=on,file={parts.disk}"),
-        *("-device", "virtio-blk-pci,drive=files"),
+        *(*UPLINK_DEVICES[parts.uplink], *disk, *level.devices),
     ]
 
 
@@ -70,7 +84,9 @@ def start(parts: TcgParts, level: Level, directory: Path, settings: Settings) ->
         hub = stack.enter_context(Hub(cancelled=settings.cancelled))
         out = stack.enter_context((directory / "qemu.out").open("wb"))
         argv = command(parts, level, directory)
-        process = stack.enter_context(running(argv, reporter=settings.reporter, cwd=directory, stdout=out))
+        process = stack.enter_context(
+            running(argv, reporter=settings.reporter, cwd=directory, env=parts.environment, stdout=out)
+        )
         hub.check = lambda: _check(process, directory / "qemu.out")
         console = socket_line(hub, directory / "console", START_SECONDS, "console")
         stack.callback(console.close)
