@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -28,13 +28,26 @@ SANITIZERS = {
 """A finding ends QEMU, and thereby the test. Leaks do not count: QEMU leaves much to the end of the process."""
 
 
-def run(built: Path, tests: Sequence[str], plan: Plan, directory: Path, settings: Settings) -> Iterator[Outcome]:
+def run(
+    built: Path,
+    tests: Sequence[str],
+    plan: Plan,
+    directory: Path,
+    settings: Settings,
+    others: Mapping[str, Callable[[], Outcome]] | None = None,
+) -> Iterator[Outcome]:
     """Run `tests` of those `built`, as many at once as there are CPUs; logs and leftovers go to `directory`.
 
-    An outcome comes as soon as it is there. Raises HostError if there is no running of tests at all.
+    Those of `others` are run by what is there. An outcome comes as soon as it is there. Raises HostError if there is no
+    running of tests at all.
     """
+
+    def run_one(test: str) -> Outcome:
+        other = others.get(test) if others else None
+        return other() if other else run_test(built, test, plan, directory, settings)
+
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        work = [pool.submit(run_test, built, test, plan, directory, settings) for test in tests]
+        work = [pool.submit(run_one, test) for test in tests]
         try:
             for future in as_completed(work):
                 yield future.result()

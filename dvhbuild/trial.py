@@ -102,13 +102,13 @@ class Trial:
                 done.put(outcome)
 
 
-def run_test(nest: Nest, test: str, plan: Plan, directory: Path) -> tuple[Outcome, bool]:
-    """Run one test in L0; returns its outcome, and whether the machine is fit for another."""
+def run_test(nest: Nest, test: str, plan: Plan, directory: Path, place: str = TESTS) -> tuple[Outcome, bool]:
+    """Run one test in L0, which has it in `place`; returns its outcome, and whether the machine is fit for another."""
     log = directory / f"{test}.log"
     output = bytearray()
     begin = time.monotonic()
     try:
-        status = _finish(nest, f"cd /tmp && exec {TESTS}/{test}", plan.limit(test), output)
+        status = _finish(nest, f"cd /tmp && exec {place}/{test}", plan.limit(test), output)
         _raise_splat(nest)
     except GuestError as error:
         log.write_bytes(output)

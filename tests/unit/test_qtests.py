@@ -10,7 +10,7 @@ from dvhbuild.errors import HostError, UserError
 from dvhbuild.ksft import Kind, Verdict, judge
 from dvhbuild.qtests import LIST, run, run_test
 from dvhbuild.recipes.qtests import DATA, names
-from dvhbuild.selftests import Plan, load_plan
+from dvhbuild.selftests import Outcome, Plan, load_plan
 from dvhbuild.settings import Settings
 
 PLAN = Plan(tests=("*",), seconds=20)
@@ -120,6 +120,15 @@ def test_all_tests_are_run_and_the_rest_end_when_nobody_waits(built, tmp_path, s
     assert next(running).test == wanted[0]
     running.close()
     assert time.monotonic() - begin < 30
+
+
+def test_another_kind_of_test_is_run_among_them(built, tmp_path, settings):
+    def other():
+        return Outcome("other", Verdict(Kind.FAILED, "no"), good=False, seconds=1, tail=(), log=tmp_path)
+
+    wanted = [script(built, "test", "echo 1..1; echo ok 1 a"), "other"]
+    outcomes = run(built, wanted, PLAN, tmp_path / "run", settings, {"other": other})
+    assert {outcome.test: outcome.good for outcome in outcomes} == {"test": True, "other": False}
 
 
 def test_a_test_that_is_cancelled_is_no_result(built, tmp_path, settings):
