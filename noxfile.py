@@ -124,7 +124,7 @@ def test_kvm(session: nox.Session) -> None:
 
 @nox.session(name="test-qemu")
 def test_qemu(session: nox.Session) -> None:
-    """Run QEMU's qtests for x86, without KVM: -- [TEST...] [--sanitize] [--list]."""
+    """Run QEMU's qtests for x86 and a Linux whose MSIs are posted, without KVM: -- [TEST...] [--sanitize] [--list]."""
     install(session)
     session.run("dvhbuild", "doctor", "--install")
     session.run("dvhbuild", "test-qemu", *session.posargs, **PATIENCE)

@@ -29,8 +29,12 @@ COMPONENTS = ("linux", "qemu", "bochs", "busybox", "guest")
 SERIES = {"linux": "linux/6.12", "qemu": "qemu/10.0", "bochs": "bochs/3.0"}
 """Which directory below `patches` belongs to a base; busybox has none."""
 
-FRAGMENTS = ("common", "hypervisor", "guest")
-DEBUG_FRAGMENTS = (*FRAGMENTS, "debug")
+FRAGMENTS = {
+    "linux": ("common", "hypervisor", "guest"),
+    "linux-debug": ("common", "hypervisor", "guest", "debug"),
+    "linux-posted-msi": ("common", "guest", "posted-msi"),
+}
+"""What each kernel's configuration is put together from, in `kernel-configs`."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,11 @@ class Builder:
             return GuestRecipe(root / "guest")
         raise UserError(f"{name}: no such component", remedy=f"one of: {', '.join(COMPONENTS)}")
 
-    def kernel(self) -> KernelRecipe:
-        """The recipe of Linux."""
-        parts = DEBUG_FRAGMENTS if self.debug else FRAGMENTS
-        fragments = tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in parts)
-        return KernelRecipe(self.applied("linux"), fragments, "linux-debug" if self.debug else "linux")
+    def kernel(self, name: str = "") -> KernelRecipe:
+        """The recipe of Linux: the levels', or the one of FRAGMENTS that is called `name`."""
+        name = name or ("linux-debug" if self.debug else "linux")
+        fragments = tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS[name])
+        return KernelRecipe(self.applied("linux"), fragments, name)
 
     def entry(self, name: str, *, anew: bool = False) -> Entry:
         return self.store.obtain(self.recipe(name), anew=anew)
