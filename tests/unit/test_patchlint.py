@@ -91,9 +91,12 @@ def test_each_finding_is_reported_with_patch_and_line(base, upstream, quiet, tmp
     assert str(report.findings[0]) == f"{patches}/0002-add.patch:{number}: {kind}: two"
 
 
-def test_the_question_about_maintainers_is_no_finding(base, upstream, quiet, tmp_path):
-    text = "WARNING: added, moved or deleted file(s), does MAINTAINERS need updating?"
-    patches = second_adds(upstream, tmp_path / "p", text)
+@pytest.mark.parametrize(
+    "question",
+    ["does MAINTAINERS need updating?", "imported from Linux, are you using scripts/update-linux-headers.sh?"],
+)
+def test_a_question_is_no_finding(base, upstream, quiet, tmp_path, question):
+    patches = second_adds(upstream, tmp_path / "p", f"WARNING: added, moved or deleted file(s) {question}")
     assert check(base, load_series(patches), quiet).findings == ()
 
 
