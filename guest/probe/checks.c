@@ -136,7 +136,7 @@ static u64 time_to_sleep(void)
 		if (waking.round_trip < quickest)
 			quickest = waking.round_trip;
 	}
-	return quickest * 5 / 2;
+	return quickest * 3 / 2;
 }
 
 const char *prepare_asleep(const struct options *options)
