@@ -104,6 +104,23 @@ def test_what_linux_performs_is_checked(nest):
         l2.run("linux-read", 50, "/dev/vdb", "/dev/vda")
 
 
+def test_interrupts_that_move_are_not_lost(nest):
+    l2 = nest.top.agent
+    session = Load(2, nest.levels[1].agent, l2)
+    count = "awk '/virtio/ { for (n = 2; n < 4; n++) sum[n] += $n } END { print sum[2], sum[3] }' /proc/interrupts"
+    before = [int(word) for word in l2.check(count).split()]
+    mover = l2.start(MOVE)
+    try:
+        for operation in (operation for operation in traffic.EXPERIMENT.operations if "maerts" not in operation.name):
+            outcome = session.run(operation.name, 100, *operation.options)
+            assert (outcome.ops, outcome.lost) == (100, 0)
+            assert outcome.max < STALL
+    finally:
+        l2.stop(mover)
+    after = [int(word) for word in l2.check(count).split()]
+    assert all(now - then > 100 for then, now in zip(before, after, strict=True))
+
+
 def test_l0_sees_what_l2_writes(nest):
     """Comes after what reads the disk as it was."""
     nest.top.agent.check("dd if=/dev/urandom of=/dev/vdb bs=4k seek=100 count=16 oflag=direct conv=fsync")
@@ -119,21 +136,6 @@ def test_iperf3_streams(nest, network, direction):
     LOG.info("10.0.%d.1 %s: %.0f Mbit/s", network, direction, end["sum_received"]["bits_per_second"] / 1e6)
     assert end["sum_sent"]["bytes"] >= STREAM
     assert end["sum_received"]["bytes"] >= STREAM - IN_FLIGHT
-
-
-def test_interrupts_that_move_are_not_lost(nest):
-    l2 = nest.top.agent
-    session = Load(2, nest.levels[1].agent, l2)
-    count = "awk '/virtio/ { for (n = 2; n < 4; n++) sum[n] += $n } END { print sum[2], sum[3] }' /proc/interrupts"
-    before = [int(word) for word in l2.check(count).split()]
-    mover = l2.start(MOVE)
-    for operation in (operation for operation in traffic.EXPERIMENT.operations if "maerts" not in operation.name):
-        outcome = session.run(operation.name, 100, *operation.options)
-        assert (outcome.ops, outcome.lost) == (100, 0)
-        assert outcome.max < STALL
-    l2.stop(mover)
-    after = [int(word) for word in l2.check(count).split()]
-    assert all(now - then > 100 for then, now in zip(before, after, strict=True))
 
 
 def test_l0s_kvm_waits_only_for_what_a_move_changes(nest):
