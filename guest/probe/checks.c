@@ -89,7 +89,6 @@ static void await_sleep(void)
 	spin(delay);
 }
 
-
 /* The TSCs of both CPUs are in step, or the handler's can't be between two readings of ours. */
 u64 until_taken(u64 start)
 {
