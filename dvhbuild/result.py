@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from dvhbuild.errors import HostError, UserError
+from dvhbuild import files
+from dvhbuild.errors import UserError
 from dvhbuild.trace import Summary
 
 SCHEMA = Path(__file__).parent / "schema" / "result.json"
@@ -237,27 +236,13 @@ def write(result: Result, path: Path) -> None:
     """
     text = result.model_dump_json(indent=2) + "\n"
     _check(json.loads(text), path)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise HostError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)
+    files.replace(path, text)
 
 
 def read(path: Path) -> Result:
     """Read a result; raises UserError, with the place in the file, if it is not one."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         _check(json.loads(text), path)
         return Result.model_validate_json(text)
     except (OSError, UnicodeDecodeError) as error:

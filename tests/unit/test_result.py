@@ -11,7 +11,7 @@ import pydantic
 import pytest
 from rich.console import Console
 
-from dvhbuild.errors import HostError, UserError
+from dvhbuild.errors import UserError
 from dvhbuild.result import (
     SCHEMA,
     Base,
@@ -148,29 +148,6 @@ def test_what_does_not_fit_the_schema_is_not_written(tmp_path):
     wrong = RESULT.model_copy(update={"rows": (ROW.model_copy(update={"level": 9}),)})
     with pytest.raises(UserError, match=r"\$\.rows\[0\]\.level"):
         write(wrong, path)
-    assert path.read_text() == "old"
-
-
-def test_a_reader_of_the_old_file_keeps_it(tmp_path):
-    """The new file takes the old one's place, whole: it is not written into it."""
-    path = tmp_path / "result.json"
-    path.write_text("old")
-    os.link(path, tmp_path / "reader")
-    write(RESULT, path)
-    assert (tmp_path / "reader").read_text() == "old"
-
-
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    path.write_text("old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(HostError, match="No space left"):
-        write(RESULT, path)
-    assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
     assert path.read_text() == "old"
 
 
