@@ -8,38 +8,24 @@ import shutil
 import signal
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
 from dvhbuild import doctor as doctoring
-from dvhbuild import result as results
 from dvhbuild.bases import load_bases
-from dvhbuild.bench import Job, perform
 from dvhbuild.build import COMPONENTS, Builder
 from dvhbuild.cli_selftests import test_kvm, test_qemu
 from dvhbuild.cli_series import series
-from dvhbuild.errors import DvhError, HostError, UserError, VerdictError
-from dvhbuild.experiments import choose
+from dvhbuild.cli_verify import verify
+from dvhbuild.errors import DvhError, HostError, UserError
 from dvhbuild.interactive import interact
 from dvhbuild.lab import bring_up, run_directory
-from dvhbuild.options import as_json, pass_settings, print_json
+from dvhbuild.options import as_json, fresh_option, machine_option, pass_settings, print_json, stack_option
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
-from dvhbuild.tables import tables
 from dvhbuild.terminal import TerminalReporter, explain
-from dvhbuild.verdict import judge, load_bounds
-
-TABLE_WIDTH = 140
-"""Characters that the table needs, whatever the terminal has."""
-
-fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
-stack_option = click.option(
-    "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
-)
-machine_option = click.option("--machine", type=click.Choice(["bochs", "tcg"]), help="Run it on another machine.")
 
 _EXAMPLES = """
 \b
@@ -67,6 +53,7 @@ def cli(context: click.Context, verbose: bool) -> None:
 cli.add_command(series)
 cli.add_command(test_kvm)
 cli.add_command(test_qemu)
+cli.add_command(verify)
 
 
 @cli.command()
@@ -148,54 +135,6 @@ def boot(settings: Settings, levels: int, stack_name: str, machine: str | None, 
     with bring_up(Builder(settings), stack, levels, directory, fresh=fresh) as nest:
         settings.reporter.remark(f"logs: {directory}")
         return interact(nest)
-
-
-@cli.command()
-@click.argument("experiments", nargs=-1)
-@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
-@click.option(
-    "--ops",
-    type=click.IntRange(1, 20000),
-    default=1000,
-    show_default=True,
-    help="Operations of each kind; fewer than 1000 break a bound.",
-)
-@stack_option
-@machine_option
-@fresh_option
-@pass_settings
-def verify(
-    settings: Settings,
-    experiments: tuple[str, ...],
-    file: Path | None,
-    ops: int,
-    stack_name: str,
-    machine: str | None,
-    fresh: bool,
-) -> None:
-    """Measure what operations cost at each level, and hold it against the bounds.
-
-    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, traffic, idle-linux (those that the stack is for).
-    Exit status 1 if a bound does not hold.
-    Exit status 1 if a bound does not hold.
-    """
-    stack = load_stack(stack_name, machine=machine)
-    job = Job(stack, choose(experiments, stack), ops, fresh)
-    bounds = load_bounds()
-    result = perform(Builder(settings), job)
-    file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
-    results.write(result, file)
-    console = Console()
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC")
-    for table in tables(result):
-        console.print(table)
-    click.echo(f"result: {file}")
-    broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
-    for outcome in broken:
-        click.echo(f"FAILED {outcome}")
-    if broken:
-        raise VerdictError(f"{len(broken)} bounds do not hold, the first: {broken[0]}")
 
 
 @cli.command()

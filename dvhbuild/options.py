@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the commands of the command line share: their settings, and JSON for a program to read."""
+"""What the commands of the command line share: their settings, options of more than one, JSON for a program to read."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from dvhbuild.settings import Settings
+from dvhbuild.stack import Machine
 
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+
+fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
+stack_option = click.option(
+    "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
+)
+machine_option = click.option("--machine", type=click.Choice(get_args(Machine)), help="Run it on another machine.")
 
 
 def print_json(value: Any) -> None:

@@ -17,6 +17,9 @@ MAX_MEMORY = 2048
 """MiB of memory that the emulated machine can have at most (Bochs)."""
 
 
+Machine = Literal["bochs", "tcg"]
+"""What runs level 0."""
+
 Parameters = dict[Annotated[str, Field(pattern=r"^\w+\.\w+$")], Annotated[str, Field(pattern=r"^[\w,-]+$")]]
 """Parameters of a kernel's modules, as MODULE.PARAMETER -> value."""
 
@@ -73,7 +76,7 @@ class Stack(BaseModel):
 
     name: str
     description: str
-    machine: Literal["bochs", "tcg"] = "bochs"
+    machine: Machine = "bochs"
     levels: tuple[Level, ...] = Field(min_length=1, max_length=4)
     configs: dict[str, Changes] = Field(default_factory=dict)
     experiments: tuple[str, ...] = ()
@@ -110,7 +113,7 @@ class _Derived(BaseModel):
 
     base: str
     description: str
-    machine: Literal["bochs", "tcg"] | None = None
+    machine: Machine | None = None
     changes: Changes = Field(default_factory=dict)
     configs: dict[str, Changes] = Field(default_factory=dict)
     experiments: tuple[str, ...] = ()
