@@ -18,15 +18,16 @@ import pygit2
 
 from dvhbuild.build import COMPONENTS, SERIES, Builder
 from dvhbuild.errors import CancelledError, GuestError, UserError
+from dvhbuild.experiments import choose
 from dvhbuild.experiments.model import GUESTS, VARIANTS, Experiment, Guest
 from dvhbuild.guests import linux_append
 from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.measure import measure
 from dvhbuild.nest import Nest
-from dvhbuild.result import Base, Idle, Inputs, MadeBy, Result, Row, Task
+from dvhbuild.result import Base, Case, Idle, Inputs, MadeBy, Result, Row, Task
 from dvhbuild.settings import ROOT
-from dvhbuild.stack import Stack
+from dvhbuild.stack import Stack, load_stack, stack_names
 from dvhbuild.watch import watch
 
 MACHINES = 2
@@ -83,6 +84,22 @@ class _Run:
     variant: str
     guest: Guest
     experiments: tuple[tuple[Experiment, str], ...]
+
+
+def cases(job: Job) -> tuple[Case, ...]:
+    """What `job` measures, a row each."""
+    return tuple(
+        Case(experiment.name, operation.name, config, run.level)
+        for run in _runs(job)
+        for experiment, config in run.experiments
+        for operation in experiment.performed_by(run.guest)
+    )
+
+
+def full_runs() -> dict[str, tuple[Case, ...]]:
+    """What is measured on each stack that is for experiments, by its name, if nobody asks for less."""
+    stacks = [load_stack(name) for name in stack_names()]
+    return {stack.name: cases(Job(stack, choose((), stack), 0)) for stack in stacks if stack.experiments}
 
 
 def _runs(job: Job) -> list[_Run]:

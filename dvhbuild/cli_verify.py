@@ -3,29 +3,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from dvhbuild import result as results
-from dvhbuild.bench import Job, perform
+from dvhbuild.bench import Job, full_runs, perform
 from dvhbuild.build import Builder
 from dvhbuild.errors import VerdictError
 from dvhbuild.experiments import choose
 from dvhbuild.options import fresh_option, machine_option, pass_settings, stack_option
+from dvhbuild.result import Result
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
-from dvhbuild.tables import tables
-from dvhbuild.verdict import judge, load_bounds
+from dvhbuild.tables import tables, verdict_table
+from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary
 
-TABLE_WIDTH = 140
-"""Characters that the table needs, whatever the terminal has."""
+TABLE_WIDTH = 200
+"""Characters that the tables need, whatever the terminal has."""
+
+new_file = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
 @click.argument("experiments", nargs=-1)
-@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
+@click.option("--json", "file", type=new_file, help="Write the result to this file.")
+@click.option("--bounds", "show_bounds", is_flag=True, help="Show each bound, what was measured, and the margin.")
 @click.option(
     "--ops",
     type=click.IntRange(1, 20000),
@@ -41,6 +46,7 @@ def verify(
     settings: Settings,
     experiments: tuple[str, ...],
     file: Path | None,
+    show_bounds: bool,
     ops: int,
     stack_name: str,
     machine: str | None,
@@ -54,17 +60,38 @@ def verify(
     stack = load_stack(stack_name, machine=machine)
     job = Job(stack, choose(experiments, stack), ops, fresh)
     bounds = load_bounds()
+    check(bounds, full_runs())
     result = perform(Builder(settings), job)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
+    console = _console()
+    _show_result(result, console)
+    click.echo(f"result: {file}")
+    outcomes = judge(result, bounds)
+    if show_bounds:
+        console.print(verdict_table(outcomes))
+    _conclude(outcomes)
+
+
+def _console() -> Console:
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
+    return console
+
+
+def _show_result(result: Result, console: Console) -> None:
     console.print(f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC")
     for table in tables(result):
         console.print(table)
-    click.echo(f"result: {file}")
-    broken = [outcome for outcome in judge(result, bounds) if not outcome.holds]
+
+
+def _conclude(outcomes: Collection[Outcome]) -> None:
+    """Say how many bounds hold and which do not; raises VerdictError if one does not."""
+    click.echo(summary(outcomes))
+    broken = [outcome for outcome in outcomes if not outcome.holds]
     for outcome in broken:
         click.echo(f"FAILED {outcome}")
     if broken:
-        raise VerdictError(f"{len(broken)} bounds do not hold, the first: {broken[0]}")
+        bounds = len({outcome.bound for outcome in broken})
+        many = "1 bound does not hold" if bounds == 1 else f"{bounds} bounds do not hold, the first"
+        raise VerdictError(f"{many}: {broken[0]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +84,19 @@ class Sequences(_Frozen):
     """Operations."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """What a row is of: an operation of an experiment, in a configuration, at a level."""
+
+    experiment: str
+    operation: str
+    config: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"{self.operation} at level {self.level} ({self.config})"
+
+
 class Row(_Frozen):
     """What one operation costs in one configuration at one level."""
 
@@ -134,6 +148,10 @@ class Row(_Frozen):
     """What L0's KVM counted in the whole window, of all vCPUs, zeroes left out: these agree with the trace."""
     l1_counters: Mapping[str, int]
     """What L1's KVM counted of L2 in that window, zeroes left out; empty at level 1."""
+
+    @property
+    def case(self) -> Case:
+        return Case(self.experiment, self.operation, self.config, self.level)
 
     @model_validator(mode="after")
     def _ordered(self) -> Row:

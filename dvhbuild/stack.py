@@ -137,6 +137,11 @@ class _Derived(BaseModel):
         }
 
 
+def stack_names(directory: Path = DIRECTORY) -> tuple[str, ...]:
+    """The names of the stacks that there are, in order."""
+    return tuple(sorted(path.stem for path in directory.glob("*.toml")))
+
+
 def load_stack(name: str, directory: Path = DIRECTORY, *, machine: str | None = None) -> Stack:
     """Read the stack `name`, for another `machine` than its own if that is given.
 
@@ -157,7 +162,7 @@ def _load(name: str, directory: Path, machine: str | None, above: tuple[str, ...
             table = derived.table(_load(derived.base, directory, None, (*above, name)))
         return Stack(name=name, **(table | ({"machine": machine} if machine else {})))
     except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in directory.glob("*.toml"))) or "none"
+        known = ", ".join(stack_names(directory)) or "none"
         raise UserError(f"{path}: no such stack", remedy=f"there are: {known}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from error

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A result as tables for people."""
+"""A result, and the verdict on it, as tables for people."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from rich.box import SIMPLE
 from rich.table import Table
 
+from dvhbuild.figures import number
 from dvhbuild.result import Idle, Result, Row, Task
+from dvhbuild.verdict import Bound, Outcome, ranked
 
 
 def _figure(value: float) -> str:
@@ -63,3 +66,41 @@ def _tasks(tasks: Iterable[Task]) -> Table:
         values = (task.ops, task.instructions_p50, task.instructions_max, task.instructions_sum)
         made.add_row(task.operation, task.config, *map(_figure, values))
     return made
+
+
+def verdict_table(outcomes: Iterable[Outcome]) -> Table:
+    """Bounds, and what was measured where each is broken or the tightest, and how many other rows it is for ("ipi +2");
+    in the order of `ranked`.
+    """
+    by_bound: dict[Bound, list[Outcome]] = {}
+    for outcome in ranked(outcomes):
+        by_bound.setdefault(outcome.bound, []).append(outcome)
+    made = _table(("", "bound", "operation", "config"), ("level", "measured", "limit", "margin"))
+    made.add_column("why", no_wrap=True)
+    for outcome in ranked(line for same in by_bound.values() for line in _broken_or_tightest(same)):
+        bound, row, others = outcome.bound, outcome.row, len(by_bound[outcome.bound]) - 1
+        operation = f"{row.operation} +{others}" if others and outcome.holds else row.operation
+        where = (operation, row.config, str(row.level))
+        values = (number(outcome.value), _limit(bound), _margin(outcome))
+        made.add_row("holds" if outcome.holds else "FAILED", bound.figure, *where, *values, bound.why)
+    return made
+
+
+def _broken_or_tightest(same: list[Outcome]) -> list[Outcome]:
+    """Of one bound's, in their order."""
+    return [outcome for outcome in same if not outcome.holds] or same[:1]
+
+
+def _limit(bound: Bound) -> str:
+    """Short, for a column."""
+    if bound.max is None:
+        return f"≥ {number(bound.min or 0)}"
+    if bound.exact:
+        return number(bound.max)
+    return f"≤ {number(bound.max)}" if bound.min is None else f"{number(bound.min)} to {number(bound.max)}"
+
+
+def _margin(outcome: Outcome) -> str:
+    if outcome.holds and outcome.bound.exact:
+        return "exact"
+    return f"{outcome.margin:.0%}" if math.isfinite(outcome.margin) else "none"
