@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dvhbuild import files
 from dvhbuild import result as results
 from dvhbuild.bench import Job, full_runs, perform
 from dvhbuild.build import Builder
 from dvhbuild.errors import VerdictError
 from dvhbuild.experiments import choose
+from dvhbuild.junit import junit
 from dvhbuild.options import fresh_option, machine_option, pass_settings, stack_option
 from dvhbuild.result import Result
 from dvhbuild.settings import Settings
@@ -30,6 +32,7 @@ new_file = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=new_file, help="Write the result to this file.")
+@click.option("--junit", "junit_file", type=new_file, help="Write the verdict to this file, as JUnit XML.")
 @click.option("--bounds", "show_bounds", is_flag=True, help="Show each bound, what was measured, and the margin.")
 @click.option(
     "--ops",
@@ -46,6 +49,7 @@ def verify(
     settings: Settings,
     experiments: tuple[str, ...],
     file: Path | None,
+    junit_file: Path | None,
     show_bounds: bool,
     ops: int,
     stack_name: str,
@@ -68,6 +72,9 @@ def verify(
     _show_result(result, console)
     click.echo(f"result: {file}")
     outcomes = judge(result, bounds)
+    if junit_file:
+        files.replace(junit_file, junit(result, outcomes))
+        click.echo(f"JUnit XML: {junit_file}")
     if show_bounds:
         console.print(verdict_table(outcomes))
     _conclude(outcomes)

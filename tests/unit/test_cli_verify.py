@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree as ET
+
 import pytest
 from click.testing import CliRunner
 from test_result import RESULT, ROW
@@ -58,6 +60,13 @@ def test_each_bound_that_does_not_hold_has_its_line(verify):
 def test_all_bounds_are_shown_if_asked_for(verify):
     assert "kvm-unit-tests cpuid: 15,748" not in verify(ROW)[0]
     assert "kvm-unit-tests cpuid: 15,748" in verify(ROW, "--bounds")[0]
+
+
+@pytest.mark.parametrize(("row", "failures"), [(ROW, "0"), (LOST, "2")])
+def test_the_verdict_is_written_whatever_it_is(verify, tmp_path, row, failures):
+    file = tmp_path / "new" / "junit.xml"
+    assert f"JUnit XML: {file}" in verify(row, "--junit", file)[0]
+    assert ET.parse(file).getroot().get("failures") == failures
 
 
 def test_a_bound_that_is_for_nothing_is_an_error_before_anything_is_measured(verify, tmp_path, monkeypatch):
