@@ -18,7 +18,7 @@ from dvhbuild.bases import load_bases
 from dvhbuild.build import COMPONENTS, Builder
 from dvhbuild.cli_selftests import test_kvm, test_qemu
 from dvhbuild.cli_series import series
-from dvhbuild.cli_verify import verify
+from dvhbuild.cli_verify import compare, verify
 from dvhbuild.errors import DvhError, HostError, UserError
 from dvhbuild.interactive import interact
 from dvhbuild.lab import bring_up, run_directory
@@ -54,6 +54,7 @@ cli.add_command(series)
 cli.add_command(test_kvm)
 cli.add_command(test_qemu)
 cli.add_command(verify)
+cli.add_command(compare)
 
 
 @cli.command()

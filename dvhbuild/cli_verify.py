@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line's part for measurements: a result, and the verdict on it."""
+"""The command line's part for measurements: a result, the verdict on it, and what is different from an earlier one."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dvhbuild import compare as comparing
 from dvhbuild import files
 from dvhbuild import result as results
 from dvhbuild.bench import Job, full_runs, perform
 from dvhbuild.build import Builder
+from dvhbuild.compare import Comparison
 from dvhbuild.errors import VerdictError
 from dvhbuild.experiments import choose
+from dvhbuild.figures import count
 from dvhbuild.junit import junit
-from dvhbuild.options import fresh_option, machine_option, pass_settings, stack_option
+from dvhbuild.options import as_json, fresh_option, machine_option, pass_settings, print_json, stack_option
 from dvhbuild.result import Result
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
-from dvhbuild.tables import tables, verdict_table
+from dvhbuild.tables import comparison_table, tables, verdict_table
 from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary
 
 TABLE_WIDTH = 200
 """Characters that the tables need, whatever the terminal has."""
 
 new_file = click.Path(path_type=Path, dir_okay=False)
+old_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=new_file, help="Write the result to this file.")
 @click.option("--junit", "junit_file", type=new_file, help="Write the verdict to this file, as JUnit XML.")
+@click.option("--compare", "earlier_file", type=old_file, help="Show what is different from this result.")
 @click.option("--bounds", "show_bounds", is_flag=True, help="Show each bound, what was measured, and the margin.")
 @click.option(
     "--ops",
@@ -50,6 +55,7 @@ def verify(
     experiments: tuple[str, ...],
     file: Path | None,
     junit_file: Path | None,
+    earlier_file: Path | None,
     show_bounds: bool,
     ops: int,
     stack_name: str,
@@ -65,6 +71,7 @@ def verify(
     job = Job(stack, choose(experiments, stack), ops, fresh)
     bounds = load_bounds()
     check(bounds, full_runs())
+    earlier = results.read(earlier_file) if earlier_file else None
     result = perform(Builder(settings), job)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
@@ -75,9 +82,30 @@ def verify(
     if junit_file:
         files.replace(junit_file, junit(result, outcomes))
         click.echo(f"JUnit XML: {junit_file}")
+    if earlier:
+        click.echo(f"\nbefore: {earlier_file}")
+        _show_comparison(comparing.compare(earlier, result), earlier, result, console)
     if show_bounds:
         console.print(verdict_table(outcomes))
     _conclude(outcomes)
+
+
+@click.command()
+@click.argument("before", type=old_file)
+@click.argument("after", type=old_file)
+@as_json
+def compare(before: Path, after: Path, as_json: bool) -> None:
+    """Show what is different between two results: the inputs, and the rows, those that changed most first.
+
+    Exits and entries are medians, p50 is the median of instructions. A row is unchanged if exits and entries are the
+    same and instructions differ by no more than the emulated machine's clock may, by itself.
+    """
+    old, new = results.read(before), results.read(after)
+    comparison = comparing.compare(old, new)
+    if as_json:
+        print_json(comparing.document(comparison))
+        return
+    _show_comparison(comparison, old, new, _console())
 
 
 def _console() -> Console:
@@ -102,3 +130,19 @@ def _conclude(outcomes: Collection[Outcome]) -> None:
         bounds = len({outcome.bound for outcome in broken})
         many = "1 bound does not hold" if bounds == 1 else f"{bounds} bounds do not hold, the first"
         raise VerdictError(f"{many}: {broken[0]}")
+
+
+def _show_comparison(comparison: Comparison, before: Result, after: Result, console: Console) -> None:
+    click.echo("inputs that changed:" if comparison.inputs else "the same inputs")
+    for difference in comparison.inputs:
+        click.echo(f"  {difference.what}: {difference.before} → {difference.after}")
+    if comparison.changed:
+        console.print(comparison_table(comparison.changed))
+    old, new = ([row.case for row in result.rows] for result in (before, after))
+    for said, cases, others in (("no more", comparison.vanished, new), ("new", comparison.appeared, old)):
+        if cases:
+            click.echo(f"{said}: {comparing.names(cases, others)}")
+    same = f"the same exits and entries, and instructions within {comparing.RESOLUTION}, as RDTSC can't tell less"
+    click.echo(f"{count(len(comparison.unchanged), 'row')} unchanged: {same}")
+    if any((*before.idle, *before.tasks, *after.idle, *after.tasks)):
+        click.echo("idle Linuxes and tasks of L1 are not compared")

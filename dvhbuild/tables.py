@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from rich.box import SIMPLE
 from rich.table import Table
 
+from dvhbuild.compare import COSTS, FAULTS, INSTRUCTIONS, RESOLUTION, Pair
 from dvhbuild.figures import number
 from dvhbuild.result import Idle, Result, Row, Task
 from dvhbuild.verdict import Bound, Outcome, ranked
@@ -104,3 +105,26 @@ def _margin(outcome: Outcome) -> str:
     if outcome.holds and outcome.bound.exact:
         return "exact"
     return f"{outcome.margin:.0%}" if math.isfinite(outcome.margin) else "none"
+
+
+def comparison_table(changed: Iterable[Pair]) -> Table:
+    """Before -> after, in the order given; what stayed as it was is shown once."""
+    made = _table(("operation", "config"), ("level", "exits to L0", "entries of L1", "p50", "change"))
+    made.add_column("besides", no_wrap=True)
+    for pair in changed:
+        case = pair.after.case
+        costs = (_arrow(pair, field) for field in COSTS)
+        faults = ", ".join(f"{field} {_arrow(pair, field)}" for field in FAULTS if not pair.same(field))
+        made.add_row(case.operation, case.config, str(case.level), *costs, _change(pair), faults)
+    return made
+
+
+def _arrow(pair: Pair, field: str) -> str:
+    before, after = map(_figure, pair.values(field))
+    return after if before == after else f"{before} → {after}"
+
+
+def _change(pair: Pair) -> str:
+    if pair.same(INSTRUCTIONS):
+        return f"within {RESOLUTION}" if pair.change else "none"
+    return "new" if pair.change is None else f"{pair.change:+.1%}"

@@ -33,7 +33,7 @@ def dvhbuild(environ, *words):
 def test_help_has_examples():
     help_text = CliRunner().invoke(cli.cli, ["--help"]).output
     assert "dvhbuild doctor --install" in help_text
-    for command in ("doctor", "sources", "series", "build", "boot", "verify", "clean"):
+    for command in ("doctor", "sources", "series", "build", "boot", "verify", "compare", "clean"):
         assert CliRunner().invoke(cli.cli, [command, "--help"]).exit_code == 0
 
 
@@ -66,6 +66,8 @@ def test_each_failure_has_its_status(monkeypatch, capsys, error, status):
     [
         (["verify", "no-such"], "no-such: no such experiment"),
         (["verify", "--stack", "no-such"], "no-such.toml: no such stack"),
+        (["verify", "--compare", "/no/such.json"], "/no/such.json"),
+        (["compare", "/no/such.json", "/no/such.json"], "/no/such.json"),
         (["boot", "--levels", "7"], "--levels 7: the stack base-2cpu ends at L2"),
         (["build", "no-such"], "no-such"),
         (["--no-such"], "no-such"),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify`: what it says of a result, and with which exit status it ends."""
+"""`verify` and `compare`: what they say of a result, and with which exit status they end."""
 
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,7 +12,7 @@ from test_result import RESULT, ROW
 
 from dvhbuild import cli, cli_verify
 from dvhbuild.errors import UserError, VerdictError
-from dvhbuild.result import read
+from dvhbuild.result import read, write
 from dvhbuild.verdict import Bound
 
 LOST = ROW.model_copy(update={"lost": 2, "early": 1})
@@ -69,9 +70,71 @@ def test_the_verdict_is_written_whatever_it_is(verify, tmp_path, row, failures):
     assert ET.parse(file).getroot().get("failures") == failures
 
 
+def test_an_earlier_result_is_compared_and_decides_nothing(verify, tmp_path):
+    write(RESULT.model_copy(update={"rows": (LOST,)}), tmp_path / "earlier.json")
+    said, error = verify(ROW, "--compare", tmp_path / "earlier.json")
+    assert error is None
+    assert "lost 2 → 0, early 1 → 0" in said
+    write(RESULT.model_copy(update={"rows": (ROW,)}), tmp_path / "earlier.json")
+    said, error = verify(LOST, "--compare", tmp_path / "earlier.json")
+    assert "lost 0 → 2, early 0 → 1" in said
+    assert isinstance(error, VerdictError)
+
+
+def test_what_is_no_earlier_result_is_an_error_before_anything_is_measured(verify, tmp_path, monkeypatch):
+    (tmp_path / "earlier.json").write_text("{}")
+    _, error = verify(ROW, "--compare", tmp_path / "earlier.json")
+    assert isinstance(error, UserError)
+    assert not (tmp_path / "result.json").exists()
+
+
 def test_a_bound_that_is_for_nothing_is_an_error_before_anything_is_measured(verify, tmp_path, monkeypatch):
     monkeypatch.setattr(cli_verify, "load_bounds", lambda: [Bound(metric="lost", max=0, why="", operation="cpuidd")])
     _, error = verify(ROW)
     assert isinstance(error, UserError)
     assert "cpuidd: nothing that it is for is measured" in error.message
     assert not (tmp_path / "result.json").exists()
+
+
+@pytest.fixture
+def compare(tmp_path):
+    def run(before, after, *words):
+        for name, rows in (("before", before), ("after", after)):
+            write(RESULT.model_copy(update={"rows": rows, "idle": (), "tasks": ()}), tmp_path / name)
+        done = CliRunner().invoke(cli.cli, ["compare", str(tmp_path / "before"), str(tmp_path / "after"), *words])
+        assert done.exit_code == 0
+        return done.output
+
+    return run
+
+
+def test_two_results_are_compared(compare):
+    other, cheap = (ROW.model_copy(update=change) for change in ({"experiment": "ipi"}, {"l0_exits_per_op": 4}))
+    said = [" ".join(line.split()) for line in compare((ROW,), (cheap, other)).splitlines()]
+    assert said[0] == "the same inputs"
+    assert "cpuid base 2 8 → 4 7 15,748.5 none" in said
+    assert said[-2:] == [
+        "new: ipi (1 row)",
+        "0 rows unchanged: the same exits and entries, and instructions within 32, as RDTSC can't tell less",
+    ]
+
+
+def test_results_that_are_the_same(compare):
+    assert compare((ROW,), (ROW,)).splitlines() == [
+        "the same inputs",
+        "1 row unchanged: the same exits and entries, and instructions within 32, as RDTSC can't tell less",
+    ]
+    assert compare((ROW, LOST.model_copy(update={"level": 1})), (ROW,)).splitlines()[1] == (
+        "no more: cpuid at level 1 (base)"
+    )
+
+
+def test_a_comparison_for_programs(compare):
+    found = json.loads(compare((ROW,), (LOST,), "--json"))
+    assert found["changed"][0]["lost"] == {"before": 0, "after": 2}
+
+
+def test_what_is_not_compared_is_said(tmp_path):
+    write(RESULT, tmp_path / "result")
+    said = CliRunner().invoke(cli.cli, ["compare", str(tmp_path / "result"), str(tmp_path / "result")]).output
+    assert said.splitlines()[-1] == "idle Linuxes and tasks of L1 are not compared"
