@@ -177,6 +177,12 @@ def test_nothing_may_be_lost_early_or_wrong_anywhere(metric):
     assert bound == Bound(metric=metric, max=0, why=bound.why)
 
 
+@pytest.mark.parametrize("case", full_runs()["base-2cpu"], ids=str)
+def test_each_row_of_the_usual_run_has_a_bound_of_its_own_exits_or_entries(case):
+    own = [bound for bound in load_bounds() if bound.operation and bound.matches(case, "base-2cpu")]
+    assert {bound.metric for bound in own} & {"l0_exits_per_op", "l1_entries_per_op"}
+
+
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
