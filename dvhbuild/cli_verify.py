@@ -138,6 +138,8 @@ def _show_comparison(comparison: Comparison, before: Result, after: Result, cons
         click.echo(f"  {difference.what}: {difference.before} → {difference.after}")
     if comparison.changed:
         console.print(comparison_table(comparison.changed))
+    if repeats := sum(pair.repeats for pair in comparison.changed):
+        click.echo(f"{repeats} of these by no more than {comparing.REPEATS:.0%}, as they may be from run to run")
     old, new = ([row.case for row in result.rows] for result in (before, after))
     for said, cases, others in (("no more", comparison.vanished, new), ("new", comparison.appeared, old)):
         if cases:

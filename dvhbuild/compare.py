@@ -22,6 +22,10 @@ COSTS = {EXITS: 0, ENTRIES: 0, INSTRUCTIONS: RESOLUTION}
 
 FAULTS = ("lost", "early", "wrong")
 
+REPEATS = 0.05
+"""Within what share another run of the same inputs has its medians of instructions (README): some operations have two
+modes."""
+
 SHORT = 12
 """Characters of a commit or a digest."""
 
@@ -54,6 +58,12 @@ class Pair:
     @property
     def unchanged(self) -> bool:
         return all(self.same(field) for field in (*FAULTS, *COSTS))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether another run of the same inputs may have as much of a change."""
+        counts = all(self.same(field) for field in (*FAULTS, EXITS, ENTRIES))
+        return counts and self.change is not None and abs(self.change) <= REPEATS
 
     @property
     def change(self) -> float | None:

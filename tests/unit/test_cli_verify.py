@@ -119,6 +119,13 @@ def test_two_results_are_compared(compare):
     ]
 
 
+def test_changes_that_another_run_may_have_are_counted(compare):
+    slower = ROW.model_copy(update={"instructions_p50": 15900.0})
+    said = compare((ROW,), (slower,))
+    assert "\n1 of these by no more than 5%, as they may be from run to run\n" in said
+    assert "of these" not in compare((ROW,), (ROW.model_copy(update={"l0_exits_per_op": 4}),))
+
+
 def test_results_that_are_the_same(compare):
     assert compare((ROW,), (ROW,)).splitlines() == [
         "the same inputs",

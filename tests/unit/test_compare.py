@@ -47,6 +47,23 @@ def test_all_else_is_a_change(change):
     assert (len(comparison.changed), comparison.unchanged) == (1, ())
 
 
+@pytest.mark.parametrize(
+    ("change", "repeats"),
+    [
+        ({"p50": 1050}, True),
+        ({"p50": 950}, True),
+        ({"p50": 1051}, False),
+        ({"p50": 900}, False),
+        ({"p50": 1040, "exits": 2}, False),
+        ({"p50": 1040, "entries": 1}, False),
+        ({"p50": 1040, "lost": 1}, False),
+    ],
+)
+def test_what_another_run_may_have_too(change, repeats):
+    (pair,) = compare(result(row("a")), result(row("a", **change))).changed
+    assert pair.repeats == repeats
+
+
 def test_the_largest_change_comes_first_up_or_down():
     before = [row("a", 16000), row("b"), row("c", 16000, exits=3), row("d", exits=5), row("e", 16000)]
     after = [row("a", 16100), row("b", 4000), row("c", 1000, exits=1), row("d", exits=4), row("e", 16000, exits=2)]
