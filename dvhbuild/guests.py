@@ -43,7 +43,7 @@ def _common(number: int, level: Level) -> list[str]:
         *(QEMU, "-L", "/dvh/firmware", "-name", f"l{number},debug-threads=on", "-M", "q35", "-accel", "kvm"),
         *("-bios", "qboot.rom", "-smp", str(level.cpus), "-nodefaults", "-no-user-config"),
         *("-display", "none", "-no-reboot"),
-        *("-pidfile", sockets.pid, "-serial", "chardev:log"),
+        *("-pidfile", sockets.pid),
         *("-chardev", f"socket,id=log,path={sockets.log},server=on,wait=on"),
         *level.qemu,
         *level.devices,
@@ -60,7 +60,7 @@ def linux(number: int, level: Level) -> str:
     sockets = Sockets(number)
     words = [
         *_common(number, level),
-        *("-m", str(level.memory), "-kernel", "/dvh/bzImage", "-initrd", "/dvh/initrd.cpio"),
+        *("-m", str(level.memory), "-kernel", "/dvh/bzImage", "-initrd", "/dvh/initrd.cpio", "-serial", "chardev:log"),
         *("-append", linux_append(number, level)),
         *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=dvh.agent"),
         *("-chardev", f"socket,id=agent,path={sockets.agent},server=on,wait=on"),
@@ -71,10 +71,16 @@ def linux(number: int, level: Level) -> str:
 
 
 def probe(number: int, level: Level) -> str:
-    """The shell command that starts the probe as level `number`, with the devices that it uses."""
+    """The shell command that starts the probe as level `number`, with the devices that it uses.
+
+    Its console takes a line for an exit, where a serial port takes a character. It is served by the vCPU that asks,
+    in a slot where no stack has anything else.
+    """
     words = [
         *_common(number, level),
         *("-m", "64", "-kernel", "/dvh/probe"),
+        *("-device", "virtio-serial-pci,addr=0x1d,disable-legacy=on,max_ports=1,ioeventfd=off"),
+        *("-device", "virtconsole,chardev=log"),
         *("-device", "pci-testdev", "-device", "edu", "-device", "isa-debug-exit,iobase=0x501,iosize=4"),
     ]
     return f"exec {shlex.join(words)}"

@@ -73,7 +73,7 @@ static void exception(const struct frame *frame)
 	u64 cr2;
 
 	asm volatile("mov %%cr2, %0" : "=r"(cr2));
-	print("probe: FAIL exception vector=%u error=%x rip=%x rsp=%x cr2=%x cpu=%u\n", frame->vector, frame->error,
+	print("\nprobe: FAIL exception vector=%u error=%x rip=%x rsp=%x cr2=%x cpu=%u\n", frame->vector, frame->error,
 	      frame->rip, frame->rsp, cr2, (u64)(this_cpu() - cpus));
 	stop(1);
 }
@@ -90,8 +90,9 @@ void trap(const struct frame *frame, u64 tsc)
 
 	cpu->asleep = false;
 	switch (frame->vector) {
-	case VEC_SERIAL:
-		serial_irq();
+	case VEC_INPUT:
+		if (!console_irq())
+			serial_irq();
 		break;
 	case VEC_WAKE:
 		break;

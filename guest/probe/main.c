@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Boot, and the commands on the serial line. */
+/* Boot, and the commands. */
 #include "probe.h"
 
 #define DEBUG_EXIT	0x501	/* QEMU's isa-debug-exit, if it is there */
@@ -143,7 +143,8 @@ void cpu_start(u32 index)
 	cpu_init(index);
 	if (index != 0)
 		cpu1_loop();
-	serial_listen();
+	if (!console_listen())
+		serial_listen();
 	start_cpu1();
 	sti();
 	print("probe: ready cpus=%u version=%u\n", (u64)ARRAY_SIZE(cpus), (u64)PROTOCOL_VERSION);

@@ -52,7 +52,7 @@ enum vector {
 	VEC_EXCEPTIONS = 32,	/* below: exceptions */
 	VEC_WAKE = 0x22,
 	VEC_WATCHDOG = 0x23,
-	VEC_SERIAL = 0x31,
+	VEC_INPUT = 0x31,
 	VEC_SPURIOUS = 0xff,	/* all others belong to the operations */
 };
 
@@ -105,13 +105,22 @@ void cpu1_loop(void) __attribute__((noreturn));
 void set_mode(enum mode mode);
 void ioapic_route(u32 gsi, u32 vector);
 
+/* text.c */
+void hear(char c);
+void read_line(char *line, size_t size);
+void print(const char *format, ...);	/* %s of a string, %u and %x of u64, nothing else */
+void vprint(const char *format, va_list args);
+
 /* serial.c */
 void serial_init(void);
 void serial_listen(void);
 void serial_irq(void);
-void read_line(char *line, size_t size);
-void print(const char *format, ...);	/* %s of a string, %u and %x of u64, nothing else */
-void vprint(const char *format, va_list args);
+void serial_write(const char *text, size_t length);
+
+/* console.c: false if there is none */
+bool console_listen(void);
+bool console_irq(void);
+bool console_write(const char *text, size_t length);
 
 /* main.c */
 void stop(u32 code) __attribute__((noreturn));
@@ -125,6 +134,30 @@ u32 pci_read(u32 bdf, u32 offset);
 u32 pci_capability(u32 bdf, u32 id, u32 after);	/* the first, or the one after that; 0 if there is none */
 bool pci_msi(u32 bdf, u32 cpu, u32 vector);
 bool pci_msix(u32 bdf, u32 cpu, u32 vector, u32 fallback);	/* entry 0; its table's BAR must be enabled */
+
+/* virtio.c */
+enum { QUEUE_SIZE = 4 };
+enum { QUEUE_NEXT = 1, QUEUE_WRITE = 2 };	/* flags of a buffer: there is another part, the device writes to it */
+
+struct queue {
+	struct { u64 address; u32 length; u16 flags, next; } descriptors[QUEUE_SIZE];
+	struct { u16 flags, index, ring[QUEUE_SIZE]; } available;
+	struct { u16 flags, index; struct { u32 id, length; } ring[QUEUE_SIZE]; } used __attribute__((aligned(4)));
+} __attribute__((aligned(16)));
+
+struct virtio {
+	volatile struct registers *registers;
+	u64 notify;
+	u32 multiplier;
+};
+
+/* Returns why the device cannot be used, or NULL; the vector is that of all queues with interrupts. */
+const char *virtio_begin(struct virtio *device, u32 bdf, u32 cpu, u32 vector);
+/* Between begin and ready; returns the queue's doorbell. */
+volatile u16 *virtio_queue(struct virtio *device, u16 number, volatile struct queue *queue, bool interrupts);
+void virtio_ready(struct virtio *device);
+void virtio_buffer(volatile struct queue *queue, u16 part, volatile void *address, u32 length, u16 flags);
+void virtio_offer(volatile struct queue *queue, u16 part);	/* and then ring its doorbell */
 
 /* checks.c */
 enum { VECTORS = 8, SETTLE = 100000 /* ticks in which a surplus interrupt would come */ };
