@@ -43,7 +43,7 @@ NOT_CUMULATIVE = frozenset(
 )
 """States and peaks: they have no difference."""
 
-_HEAD = re.compile(r"kvmwindow 1 (stat|begin|end) pid (\d+) tsc (\d+)")
+_HEAD = re.compile(r"kvmwindow 1 (stat|begin|end|hold) pid (\d+) tsc (\d+)")
 _LINE = re.compile(r"(vcpu(\d+)|debugfs) (\S+) (\d+)")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from dvhbuild import counters, load, probe, trace
@@ -17,14 +17,13 @@ from dvhbuild.probe import Outcome, Probe
 from dvhbuild.result import Row, traced
 from dvhbuild.steps import step
 from dvhbuild.trace import Markers
+from dvhbuild.window import Windows, open_windows
 
 TRACE_KIB = 16384
 """Size of L0's trace buffer at least, KiB per CPU: some 200,000 events."""
 
 KIB_PER_OPERATION = 4
 """What an operation of L2 takes in it, with its markers and some to spare."""
-
-TRACE_FILE = "/run/trace"
 
 Session = Probe | Load
 
@@ -42,8 +41,14 @@ def measure(
     nested_by_vmx = level > 1 and nest.stack.machine == "bochs"
     markers = trace.MSR if guest == "probe" and nested_by_vmx else trace.PORTS
     start: Callable[[Nest, int], AbstractContextManager[Session]] = probe.start if guest == "probe" else load.start
+    # A Linux is not held still: it has its own business, which L1 would count.
+    with_l1 = level > 1 and guest == "probe"
     # A window is worked out while the guest performs what comes next: an idle guest costs as much as a busy one.
-    with start(nest, level) as session, ThreadPoolExecutor(1) as pool:
+    with (
+        start(nest, level) as session,
+        open_windows(nest, with_l1=with_l1) as windows,
+        ThreadPoolExecutor(1) as pool,
+    ):
         row: Future[Row] | None = None
         for experiment, config in experiments:
             title = f"measure {experiment.name} at L{level}"
@@ -51,7 +56,7 @@ def measure(
                 for operation in experiment.performed_by(guest):
                     reporter.advanced(current, operation.name)
                     undisturbed = session.run(operation.name, ops, *operation.options)
-                    window = _traced_run(nest, session, operation, ops, markers)
+                    window = _traced_run(windows, session, operation, ops, markers)
                     if row:
                         yield row.result()
                     row = pool.submit(_row, level, (experiment.name, config, operation), undisturbed, window)
@@ -71,17 +76,15 @@ class _Window:
     l1: tuple[Snapshot, Snapshot] | None
 
 
-def _traced_run(nest: Nest, session: Session, operation: Operation, ops: int, markers: Markers) -> _Window:
+def _traced_run(windows: Windows, session: Session, operation: Operation, ops: int, markers: Markers) -> _Window:
     """Perform the operation between markers, in a window of L0's counters and trace."""
-    l0 = nest.levels[0].agent
-    pid = nest.pid(1)
-    with _stopped(nest, session) as l1_before:
-        before = counters.parse(l0.check(f"kvmwindow begin {pid} {max(TRACE_KIB, ops * KIB_PER_OPERATION)}"))
+    with windows.held() as l1_before:
+        before = windows.begin(max(TRACE_KIB, ops * KIB_PER_OPERATION))
     outcome = session.run(operation.name, ops, markers.word, *operation.options)
-    with _stopped(nest, session) as l1_after:
-        after = counters.parse(l0.check(f"kvmwindow end {pid} {TRACE_FILE}"))
-    data = l0.fetch(f"cat {TRACE_FILE}")
-    return _Window(markers, outcome, before, after, data, (l1_before, l1_after) if l1_before and l1_after else None)
+    with windows.held() as l1_after:
+        after = windows.end()
+    l1 = (l1_before, l1_after) if l1_before and l1_after else None
+    return _Window(markers, outcome, before, after, windows.trace(), l1)
 
 
 def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, window: _Window) -> Row:
@@ -111,16 +114,3 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         instructions_mean=undisturbed.mean,
         **traced(summary, counted.vm, counted_by_l1),
     )
-
-
-@contextmanager
-def _stopped(nest: Nest, session: Session) -> Iterator[Snapshot | None]:
-    """Stop a guest of L1 while the body runs, and see what L1's KVM has counted so far: even a guest that is halted is
-    entered whenever L1 has been interrupted. A Linux is left alone: it has its own business.
-    """
-    if session.level == 1 or isinstance(session, Load):
-        yield None
-        return
-    pid = nest.pid(session.level)
-    yield counters.parse(session.below.check(f"kill -STOP {pid}; kvmwindow begin {pid}"))
-    session.below.check(f"kill -CONT {pid}")

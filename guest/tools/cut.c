@@ -260,6 +260,8 @@ void cut(const struct frozen *frozen, const char *file)
 	int i;
 
 	learn_events();
+	events = 0;
+	vcpu_count = 0;
 	out = fopen(file, "we");
 	if (!out)
 		die_errno("%s", file);

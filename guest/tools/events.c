@@ -77,10 +77,10 @@ uint64_t get(const unsigned char *data, int event, int which)
 
 void learn_events(void)
 {
-	int event;
+	static int known = 1;
 
-	for (event = 1; event < EVENTS; event++)
-		learn_event(event);
+	for (; known < EVENTS; known++)
+		learn_event(known);
 }
 
 int event_of_type(uint16_t type)
