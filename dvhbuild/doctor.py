@@ -21,17 +21,19 @@ FREE = 15 << 30
 
 @dataclass(frozen=True)
 class Need:
-    """One tool (a program on PATH) or file (an absolute path), and the package that brings it."""
+    """One tool (a program on PATH) or file (an absolute path), and the package that brings it.
+
+    `elsewhere` is where another release of the package has the file.
+    """
 
     package: str
     probe: str
+    elsewhere: str = ""
 
     def met(self) -> bool:
-        return (
-            Path(self.probe).exists()
-            if self.probe.startswith("/")
-            else shutil.which(self.probe, path=search_path()) is not None
-        )
+        if not self.probe.startswith("/"):
+            return shutil.which(self.probe, path=search_path()) is not None
+        return any(Path(place).exists() for place in (self.probe, self.elsewhere) if place)
 
 
 def _library(name: str) -> str:
@@ -72,7 +74,7 @@ NEEDS = (
     Need("seabios", "/usr/share/seabios/bios-256k.bin"),
     Need("qemu-system-data", "/usr/share/qemu/pvh.bin"),
     Need("iperf3", "/usr/bin/iperf3"),
-    Need("ipxe-qemu", "/usr/lib/ipxe/qemu/efi-e1000e.rom"),
+    Need("ipxe-qemu", "/usr/lib/ipxe/qemu/efi-e1000e.rom", elsewhere="/usr/share/qemu/efi-e1000e.rom"),
 )
 
 CHECKERS = (Need("sparse", "sparse"),)

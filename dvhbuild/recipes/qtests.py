@@ -27,11 +27,12 @@ DATA = ("tests/data/acpi/x86", "docs/config")
 """What some of the tests read, below their working directory: ACPI tables to compare with, and configurations."""
 
 _SYSTEM_FIRMWARE = (
-    *("/usr/share/seabios/bios*.bin", "/usr/share/seabios/vgabios*.bin", "/usr/lib/ipxe/qemu/*.rom"),
-    *("/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/linuxboot*.bin", "/usr/share/qemu/multiboot*.bin"),
-    *("/usr/share/qemu/pvh.bin", "/usr/share/qemu/qboot.rom"),
+    (("bios*.bin", "vgabios*.bin"), ("/usr/share/seabios",)),
+    (("efi-*.rom", "pxe-*.rom"), ("/usr/lib/ipxe/qemu", "/usr/share/qemu")),
+    (("kvmvapic.bin", "linuxboot*.bin", "multiboot*.bin", "pvh.bin", "qboot.rom"), ("/usr/share/qemu",)),
 )
-"""Where Debian's seabios, ipxe-qemu and qemu-system-data have what x86 machines and their devices start with."""
+"""What x86 machines and their devices start with, and where Debian has it: seabios; ipxe-qemu, up to Debian 12 and
+later; qemu-system-data."""
 
 
 def names(introspected: str, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -52,11 +53,12 @@ def names(introspected: str, patterns: Iterable[str]) -> tuple[str, ...]:
 def firmware() -> tuple[Path, ...]:
     """The host's firmware for x86 machines; raises HostError if some is missing."""
     found: list[Path] = []
-    for pattern in map(Path, _SYSTEM_FIRMWARE):
-        matching = sorted(pattern.parent.glob(pattern.name))
-        if not matching:
-            raise HostError(f"{pattern}: firmware is not installed", remedy="dvhbuild doctor --install")
-        found += matching
+    for patterns, places in _SYSTEM_FIRMWARE:
+        for pattern in patterns:
+            matching = [path for place in places for path in sorted(Path(place).glob(pattern))]
+            if not matching:
+                raise HostError(f"{places[0]}/{pattern}: firmware is not installed", remedy="dvhbuild doctor --install")
+            found += matching
     return tuple(found)
 
 

@@ -25,6 +25,12 @@ def test_a_missing_tool_is_found_and_a_present_one_is_well(settings):
     assert findings[1].remedy == "apt-get install x-package"
 
 
+def test_a_file_may_be_where_another_release_has_it(tmp_path):
+    (tmp_path / "new").touch()
+    assert Need("x", str(tmp_path / "old"), elsewhere=str(tmp_path / "new")).met()
+    assert not Need("x", str(tmp_path / "old"), elsewhere=str(tmp_path / "none")).met()
+
+
 def test_nothing_is_installed_when_nothing_is_missing(settings):
     doctor.install(settings, (Need("bash", "sh"),), find=lambda _: pytest.fail("asked for apt"))
 
