@@ -8,7 +8,6 @@ import platform
 import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,22 +15,21 @@ from pathlib import Path
 
 import pygit2
 
+from dvhbuild import crew
 from dvhbuild.build import COMPONENTS, SERIES, Builder
-from dvhbuild.errors import CancelledError, GuestError, UserError
+from dvhbuild.cells import Cell, CellRecipe, read
+from dvhbuild.errors import UserError
 from dvhbuild.experiments import choose
 from dvhbuild.experiments.model import GUESTS, VARIANTS, Experiment, Guest
 from dvhbuild.guests import linux_append
-from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.machine import bochs, tcg
-from dvhbuild.measure import measure
-from dvhbuild.nest import Nest
-from dvhbuild.result import Base, Case, Idle, Inputs, MadeBy, Result, Row, Task
+from dvhbuild.result import Base, Case, Inputs, MadeBy, Result
 from dvhbuild.settings import ROOT
 from dvhbuild.stack import Stack, load_stack, stack_names
-from dvhbuild.watch import watch
 
-MACHINES = 2
-"""Emulated machines that run at once: each takes a core, and 2 GiB."""
+CELL_DAYS = 30.0
+CELL_BYTES = 64 << 20
+"""How long what came of cells is kept unused, and how much it may take together."""
 
 OPERATIONS = 8
 """What one machine is for, unless an experiment has more: few enough that none is busy long after the others."""
@@ -39,40 +37,40 @@ OPERATIONS = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure: `ops` operations of each of `experiments`, at each guest level of `stack`."""
+    """What to measure: `ops` operations of each of `experiments`, at each guest level of `stack`.
+
+    With `again`, what was measured before is measured again; with `fresh`, on machines that are booted for it.
+    """
 
     stack: Stack
     experiments: tuple[Experiment, ...]
     ops: int
+    again: bool = False
     fresh: bool = False
 
 
-def perform(builder: Builder, job: Job) -> Result:
-    """Do it, each level on a machine of its own, side by side: their clocks count instructions, not time.
+def perform(builder: Builder, job: Job, scheduler: str | None = None) -> Result:
+    """Do it, each cell on a machine of its own, side by side: their clocks count instructions, not time.
 
-    Raises GuestError, VerdictError, HostError, the first there is: there is no partial result.
+    Raises what `crew.measure` does, the first there is: there is no partial result.
     """
     builder.artifacts  # noqa: B018 - built first, by one thread
-    runs = _runs(job)
     made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=datetime.now(UTC))
     begin = time.monotonic()
-    with ThreadPoolExecutor(MACHINES) as pool:
-        futures = [pool.submit(_measure, builder, job, run) for run in runs]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            if not all(future.done() and not future.exception() for future in futures):
-                builder.settings.cancelled.set()
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
-        raise error
-    parts = [part for future in futures for part in future.result()]
+    recipes = [CellRecipe(builder, _cell(job, run), job.fresh) for run in _runs(job)]
+    again = job.again or job.fresh
+    known = [None if again else builder.store.find(recipe) for recipe in recipes]
+    missing = [recipe for recipe, entry in zip(recipes, known, strict=True) if not entry]
+    measured = iter(crew.measure(builder, missing, again=again, scheduler=scheduler)) if missing else iter(())
+    parts = [read(entry.path) if entry else next(measured) for entry in known]
+    builder.store.prune("cell", max_days=CELL_DAYS, max_bytes=CELL_BYTES)
     return Result(
         made_by=made_by,
         inputs=inputs(builder, job.stack, time.monotonic() - begin),
-        rows=sorted((part for part in parts if isinstance(part, Row)), key=lambda row: row.level),
-        idle=sorted((part for part in parts if isinstance(part, Idle)), key=lambda idle: idle.level),
-        tasks=[part for part in parts if isinstance(part, Task)],
+        measured=[part.date for part in parts],
+        rows=sorted((row for part in parts for row in part.rows), key=lambda row: row.level),
+        idle=sorted((idle for part in parts for idle in part.idle), key=lambda idle: idle.level),
+        tasks=[task for part in parts for task in part.tasks],
     )
 
 
@@ -135,29 +133,8 @@ def _batches(wanted: list[tuple[Experiment, str]], guest: Guest) -> Iterator[tup
         yield tuple(batch)
 
 
-def _measure(builder: Builder, job: Job, run: _Run) -> tuple[Row | Idle | Task, ...]:
-    directory = run_directory(builder.settings, f"measure-l{run.level}-{run.guest}-{run.variant}")
-    stack = job.stack.configured(run.variant)
-    level = run.level if run.guest == "linux" else run.level - 1
-    with bring_up(builder, stack, level, directory, fresh=job.fresh) as nest:
-        check_nested(nest, run.level)
-        experiment, config = run.experiments[0]
-        if experiment.watched:
-            return tuple(watch(nest, run.level, config))
-        return tuple(measure(nest, run.level, run.experiments, job.ops, run.guest))
-
-
-def check_nested(nest: Nest, levels: int) -> None:
-    """Raise GuestError if the KVM of one of the lowest `levels` cannot run guests."""
-    for linux in nest.levels[:levels]:
-        if linux.agent.run("test -c /dev/kvm").status:
-            raise GuestError(
-                f"L{linux.number} has no /dev/kvm: its processor offers no virtualization",
-                level=linux.number,
-                tail=tuple(linux.agent.run("dmesg | grep -i kvm").text.splitlines()),
-                remedy="give the level below a CPU model with vmx (-cpu host), and kvm_intel nested=1",
-                log=linux.log.path,
-            )
+def _cell(job: Job, run: _Run) -> Cell:
+    return Cell(job.stack.configured(run.variant), run.level, run.guest, run.experiments, job.ops)
 
 
 def inputs(builder: Builder, stack: Stack, seconds: float) -> Inputs:

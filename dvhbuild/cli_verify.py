@@ -19,7 +19,16 @@ from dvhbuild.errors import VerdictError
 from dvhbuild.experiments import choose
 from dvhbuild.figures import count
 from dvhbuild.junit import junit
-from dvhbuild.options import as_json, fresh_option, machine_option, pass_settings, print_json, stack_option
+from dvhbuild.options import (
+    again_option,
+    as_json,
+    fresh_option,
+    machine_option,
+    pass_settings,
+    print_json,
+    scheduler_option,
+    stack_option,
+)
 from dvhbuild.result import Result
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
@@ -48,7 +57,9 @@ old_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @stack_option
 @machine_option
+@again_option
 @fresh_option
+@scheduler_option
 @pass_settings
 def verify(
     settings: Settings,
@@ -60,7 +71,9 @@ def verify(
     ops: int,
     stack_name: str,
     machine: str | None,
+    again: bool,
     fresh: bool,
+    scheduler: str | None,
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
@@ -68,11 +81,11 @@ def verify(
     Exit status 1 if a bound does not hold.
     """
     stack = load_stack(stack_name, machine=machine)
-    job = Job(stack, choose(experiments, stack), ops, fresh)
+    job = Job(stack, choose(experiments, stack), ops, again, fresh)
     bounds = load_bounds()
     check(bounds, full_runs())
     earlier = results.read(earlier_file) if earlier_file else None
-    result = perform(Builder(settings), job)
+    result = perform(Builder(settings), job, scheduler)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     console = _console()
@@ -118,6 +131,9 @@ def _show_result(result: Result, console: Console) -> None:
     console.print(f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC")
     for table in tables(result):
         console.print(table)
+    if known := [date for date in result.measured if date < result.made_by.date]:
+        parts = f"{len(known)} of {count(len(result.measured), 'part')}"
+        click.echo(f"{parts} measured before, the first on {min(known):%Y-%m-%d %H:%M} UTC (--again: anew)")
 
 
 def _conclude(outcomes: Collection[Outcome]) -> None:

@@ -18,6 +18,10 @@ fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there i
 stack_option = click.option(
     "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
 )
+again_option = click.option("--again", is_flag=True, help="Measure even what was measured before.")
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Let the workers of this scheduler measure (dask scheduler, dask worker)."
+)
 machine_option = click.option("--machine", type=click.Choice(get_args(Machine)), help="Run it on another machine.")
 
 

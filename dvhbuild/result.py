@@ -208,6 +208,8 @@ class Result(_Frozen):
     """The version of this format."""
     made_by: MadeBy
     inputs: Inputs
+    measured: tuple[AwareDatetime, ...] = ()
+    """When each of its parts was measured, on a machine of its own: before `made_by.date` if it was known already."""
     rows: tuple[Row, ...]
     idle: tuple[Idle, ...] = ()
     tasks: tuple[Task, ...] = ()

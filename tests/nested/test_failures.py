@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from procs import descendants
 
-from dvhbuild import bench, probe
+from dvhbuild import cells, probe
 from dvhbuild.errors import GuestError
 from dvhbuild.lab import bring_up
 from dvhbuild.machine import bochs
@@ -43,7 +43,7 @@ def test_an_l1_without_virtualization_is_told(builder, stack, tmp_path):
     with bring_up(builder, crippled, 0, tmp_path) as nest:
         nest.boot(1)
         with pytest.raises(GuestError, match="L1 has no /dev/kvm") as caught:
-            bench.check_nested(nest, 2)
+            cells.check_nested(nest, 2)
     assert "-cpu host" in caught.value.remedy
 
 
@@ -98,7 +98,7 @@ def test_a_qemu_that_does_not_start_is_told(builder, stack, tmp_path):
 @pytest.mark.parametrize("moment", ["restore the machine", "measure exits at L1"])
 def test_an_interrupted_run_leaves_no_process_and_no_result(builder, tmp_path, moment):
     builder.artifacts  # noqa: B018 - built before, so that what is interrupted is the run
-    command = [sys.executable, "-m", "dvhbuild", "verify", "exits", "--json", str(tmp_path / "result.json")]
+    command = [sys.executable, "-m", "dvhbuild", "verify", "exits", "--again", "--json", str(tmp_path / "result.json")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         for line in run.stderr:
             if line.startswith(moment):

@@ -24,7 +24,9 @@ def verify(monkeypatch, tmp_path):
     monkeypatch.setenv("DVHBUILD_CACHE", str(tmp_path / "cache"))
 
     def run(row, *words):
-        monkeypatch.setattr(cli_verify, "perform", lambda _builder, _job: RESULT.model_copy(update={"rows": (row,)}))
+        monkeypatch.setattr(
+            cli_verify, "perform", lambda _builder, _job, _scheduler: RESULT.model_copy(update={"rows": (row,)})
+        )
         done = CliRunner().invoke(cli.cli, ["verify", "--json", str(tmp_path / "result.json"), *map(str, words)])
         return done.output, done.exception
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cells of a measurement, each of which takes one machine: one that was measured before is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from dvhbuild.build import Builder
+from dvhbuild.errors import GuestError
+from dvhbuild.experiments.model import Experiment, Guest
+from dvhbuild.lab import StateRecipe, bring_up, run_directory
+from dvhbuild.measure import measure
+from dvhbuild.nest import Nest
+from dvhbuild.result import Idle, Row, Task
+from dvhbuild.settings import ROOT, Settings
+from dvhbuild.stack import Stack
+from dvhbuild.store import digest_files, digest_text
+from dvhbuild.watch import watch
+
+MEASURED = "measured.json"
+
+_MODULES = (
+    *("cells.py", "measure.py", "window.py", "counters.py", "trace", "probe.py", "load.py", "experiments", "result.py"),
+    *("watch.py", "idle.py", "fairness.py"),
+)
+"""What of this package a measurement depends on, besides what its machine does (`lab`)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A guest at `level` of `stack`, which is configured, and what it performs, `ops` times each operation.
+
+    Each experiment comes with the name of the configuration that its rows are in.
+    """
+
+    stack: Stack
+    level: int
+    guest: Guest
+    experiments: tuple[tuple[Experiment, str], ...]
+    ops: int
+
+    def __str__(self) -> str:
+        names = ", ".join(dict.fromkeys(f"{experiment.name} ({config})" for experiment, config in self.experiments))
+        return f"{names} at L{self.level}"
+
+    @property
+    def base(self) -> int:
+        """The highest level that has to be there: a Linux itself, or the hypervisor that starts the probe."""
+        return self.level if self.guest == "linux" else self.level - 1
+
+
+class Measured(BaseModel):
+    """What came of a cell, and when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: AwareDatetime
+    rows: tuple[Row, ...] = ()
+    idle: tuple[Idle, ...] = ()
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellRecipe:
+    """How a cell is measured; with `fresh`, its levels are booted even if there is a saved state."""
+
+    builder: Builder
+    cell: Cell
+    fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        return "cell"
+
+    def inputs(self) -> Mapping[str, str]:
+        """All that its figures depend on, wherever it is measured."""
+        machine = dict(StateRecipe(self.builder, self.cell.stack, self.cell.base).inputs())
+        del machine["place"]
+        performed = (f"{experiment.name}={config}" for experiment, config in self.cell.experiments)
+        return {
+            **machine,
+            "stack": digest_text(Stack.model_dump_json(self.cell.stack)),
+            "guest": self.cell.guest,
+            "level": str(self.cell.level),
+            "experiments": " ".join(performed),
+            "ops": str(self.cell.ops),
+            "measurement": digest_files(*(ROOT / "dvhbuild" / name for name in _MODULES)),
+        }
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/measured.json. Raises GuestError, VerdictError, HostError: there is no partial result."""
+        cell = self.cell
+        directory = run_directory(settings, f"measure-l{cell.level}-{cell.guest}")
+        date = datetime.now(UTC)
+        with bring_up(self.builder, cell.stack, cell.base, directory, fresh=self.fresh) as nest:
+            check_nested(nest, cell.level)
+            (first, config), *_ = cell.experiments
+            if first.watched:
+                parts = tuple(watch(nest, cell.level, config))
+                idle = tuple(part for part in parts if isinstance(part, Idle))
+                tasks = tuple(part for part in parts if isinstance(part, Task))
+                measured = Measured(date=date, idle=idle, tasks=tasks)
+            else:
+                rows = tuple(measure(nest, cell.level, cell.experiments, cell.ops, cell.guest))
+                measured = Measured(date=date, rows=rows)
+        (out / MEASURED).write_text(measured.model_dump_json())
+
+
+def read(directory: Path) -> Measured:
+    """What came of a cell, from the directory of its result."""
+    return Measured.model_validate_json((directory / MEASURED).read_text())
+
+
+def check_nested(nest: Nest, levels: int) -> None:
+    """Raise GuestError if the KVM of one of the lowest `levels` cannot run guests."""
+    for linux in nest.levels[:levels]:
+        if linux.agent.run("test -c /dev/kvm").status:
+            raise GuestError(
+                f"L{linux.number} has no /dev/kvm: its processor offers no virtualization",
+                level=linux.number,
+                tail=tuple(linux.agent.run("dmesg | grep -i kvm").text.splitlines()),
+                remedy="give the level below a CPU model with vmx (-cpu host), and kvm_intel nested=1",
+                log=linux.log.path,
+            )

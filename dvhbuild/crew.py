@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cells on as many machines as there are, by dask.distributed: workers of this process, or those of a scheduler.
+
+A worker that is lost loses nothing: the scheduler gives its cell to another one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, KilledWorker, LocalCluster, Worker, as_completed, get_worker, wait
+
+from dvhbuild.build import Builder
+from dvhbuild.cells import MEASURED, Cell, CellRecipe, Measured
+from dvhbuild.errors import CancelledError, HostError, UserError
+from dvhbuild.settings import Settings
+from dvhbuild.steps import Reporter, Step
+from dvhbuild.store import digest_inputs
+
+MACHINES = 2
+"""Emulated machines that run at once on this host: each takes a core, and 2 GiB."""
+
+CONNECT_SECONDS = 10
+
+_TOPIC = _BUILDER = "dvhbuild"
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a worker is to do, and the inputs that it must have for that."""
+
+    cell: Cell
+    fresh: bool
+    again: bool
+    inputs: Mapping[str, str]
+
+
+def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, scheduler: str | None) -> list[Measured]:
+    """Measure cells, by workers of `scheduler` if there is one; returns what came of each, in their order.
+
+    With `again`, what workers have measured before is measured again.
+
+    Raises GuestError, VerdictError, HostError, the first there is; UserError if nobody is there to work.
+    """
+    orders = [_Order(recipe.cell, recipe.fresh, again, recipe.inputs()) for recipe in recipes]
+    with _crew(builder, scheduler) as client:
+        futures = [client.submit(_perform, order, key=f"cell-{digest_inputs(order.inputs)}") for order in orders]
+        try:
+            for future in as_completed(futures):
+                if error := future.exception():
+                    raise _told(error)
+            return [Measured.model_validate_json(future.result()) for future in futures]
+        finally:
+            if not all(future.done() for future in futures):
+                builder.settings.cancelled.set()
+                if scheduler:
+                    client.cancel(futures)  # what others have begun they finish
+                wait(futures)
+
+
+def _told(error: BaseException) -> BaseException:
+    if isinstance(error, KilledWorker):
+        return HostError(f"{error.allowed_failures + 1} workers were lost, one after the other, with the same cell")
+    return error
+
+
+@contextmanager
+def _crew(builder: Builder, scheduler: str | None) -> Iterator[Client]:
+    """A client of `scheduler`, or of workers in this process, which have our builder."""
+    if not scheduler:
+        with _own_workers() as cluster, Client(cluster) as client:
+            for worker in cluster.workers.values():
+                worker.extensions[_BUILDER] = builder
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{scheduler}: no scheduler answers there", remedy="start one: dask scheduler") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            message = f"{scheduler}: this scheduler has no workers"
+            raise UserError(message, remedy=f"start some: dask worker {scheduler} --nthreads 1") from error
+        client.subscribe_topic(_TOPIC, lambda event: _hear(builder.settings.reporter, event))
+        yield client
+
+
+def _own_workers() -> LocalCluster:
+    return LocalCluster(
+        n_workers=MACHINES,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _perform(order: _Order) -> str:
+    """What a worker does: measure a cell, or take what came of it before; returns it as JSON.
+
+    Raises HostError if its sources, patches or programs are not those of who asks.
+    """
+    worker = get_worker()
+    builder = worker.extensions.get(_BUILDER) or Builder(Settings.from_environment(_Teller(worker)))
+    if builder.settings.cancelled.is_set():
+        raise CancelledError("cancelled")
+    recipe = CellRecipe(builder, order.cell, order.fresh)
+    inputs = recipe.inputs()
+    differing = [name for name, value in inputs.items() if order.inputs[name] != value]
+    if differing:
+        raise HostError(
+            f"worker {worker.address}: it has another {', '.join(differing)} than is to be measured",
+            remedy="let it have the same checkout, sources and settings",
+        )
+    return (builder.store.obtain(recipe, anew=order.again).path / MEASURED).read_text()
+
+
+@dataclass(frozen=True)
+class _Teller:
+    """A worker's reporter: it tells the scheduler, and so whoever asked."""
+
+    worker: Worker
+
+    def started(self, step: Step) -> None:
+        self._tell(step, "started")
+
+    def advanced(self, step: Step, doing: str) -> None:
+        self._tell(step, "advanced", doing)
+
+    def stopped(self, step: Step, seconds: float, error: BaseException | None) -> None:
+        self._tell(step, "stopped", seconds, None if error is None else repr(error))
+
+    def command(self, argv: tuple[str, ...], cwd: Path | None) -> None: ...
+
+    def remark(self, text: str) -> None: ...
+
+    def _tell(self, step: Step, what: str, *more: object) -> None:
+        log = str(step.log) if step.log else None
+        self.worker.log_event(_TOPIC, {"what": what, "title": step.title, "log": log, "more": more})
+
+
+def _hear(reporter: Reporter, event: tuple[float, Mapping[str, Any]]) -> None:
+    _when, said = event
+    step = Step(said["title"], Path(said["log"]) if said["log"] else None)
+    match said["what"], *said["more"]:
+        case "started", *_:
+            reporter.started(step)
+        case "advanced", doing:
+            reporter.advanced(step, doing)
+        case "stopped", seconds, error:
+            reporter.stopped(step, seconds, HostError(error) if error else None)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cells are done by whoever has time, in any order, and come back in theirs; what fails is told as it was."""
+
+import pickle
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dvhbuild import crew
+from dvhbuild.cells import MEASURED, Measured
+from dvhbuild.errors import CancelledError, GuestError, HostError, UserError
+from dvhbuild.settings import Settings
+from dvhbuild.store import Store
+
+NOW = "2026-01-02T03:04:05Z"
+
+
+@dataclass(frozen=True)
+class FakeRecipe:
+    """Stands in for CellRecipe; `cell` says what happens."""
+
+    builder: object
+    cell: str
+    fresh: bool = False
+    name = "cell"
+
+    def inputs(self):
+        return {"cell": self.cell, "tree": self.builder.tree}
+
+    def build(self, out, settings):
+        self.builder.done.append(self.cell)
+        if self.cell == "fails":
+            raise GuestError("L1: it panicked", level=1, tail=("last words",), log=Path("l1.log"))
+        if self.cell == "waits":
+            self.builder.waits.set()
+            assert settings.cancelled.wait(20)
+            raise CancelledError("cancelled")
+        if self.cell == "after waits":
+            assert self.builder.waits.wait(20)
+            raise GuestError("L2: it hangs", level=2)
+        (out / MEASURED).write_text(Measured(date=NOW, tasks=()).model_dump_json())
+
+
+@pytest.fixture
+def builder(tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "CellRecipe", FakeRecipe)
+    settings = Settings(root=tmp_path, cache=tmp_path / "cache")
+    return SimpleNamespace(
+        settings=settings, store=Store(settings), tree="ours", done=[], waits=threading.Event(), artifacts=None
+    )
+
+
+def measure(builder, *cells, again=False, scheduler=None):
+    return crew.measure(builder, [FakeRecipe(builder, cell) for cell in cells], again=again, scheduler=scheduler)
+
+
+def test_each_cell_is_done_once_and_kept(builder):
+    assert [str(part.date) for part in measure(builder, "one", "two", "three")] == ["2026-01-02 03:04:05+00:00"] * 3
+    measure(builder, "two", "four")
+    assert sorted(builder.done) == ["four", "one", "three", "two"]
+    measure(builder, "two", again=True)
+    assert sorted(builder.done) == ["four", "one", "three", "two", "two"]
+
+
+def test_the_error_comes_as_it_was_raised(builder):
+    with pytest.raises(GuestError, match="L1: it panicked") as caught:
+        measure(builder, "one", "fails")
+    assert (caught.value.level, caught.value.tail, caught.value.log) == (1, ("last words",), Path("l1.log"))
+
+
+def test_a_failure_ends_the_others_and_is_the_one_that_is_told(builder):
+    with pytest.raises(GuestError, match="L2: it hangs"):
+        measure(builder, "waits", "after waits", "never begun")
+    assert builder.settings.cancelled.is_set()
+    assert "never begun" not in builder.done
+
+
+def test_a_worker_that_has_other_inputs_does_not_measure(builder):
+    order = crew._Order("one", fresh=False, again=False, inputs={"cell": "one", "tree": "another"})
+    worker = SimpleNamespace(extensions={crew._BUILDER: builder}, address="tcp://there:1")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(HostError, match="tcp://there:1: it has another tree"):
+        patch.setattr(crew, "get_worker", lambda: worker)
+        crew._perform(order)
+    assert not builder.done
+
+
+def test_an_address_where_nobody_is_is_told(builder, monkeypatch):
+    monkeypatch.setattr(crew, "CONNECT_SECONDS", 1)
+    with pytest.raises(UserError, match="tcp://127.0.0.1:1: no scheduler answers there"):
+        measure(builder, "one", scheduler="tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GuestError("L1: gone", level=1, tail=("a", "b"), remedy="do", log=Path("x")),
+        HostError("full", remedy="more"),
+        UserError("bad"),
+        CancelledError("cancelled"),
+    ],
+)
+def test_errors_survive_the_way_from_process_to_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
