@@ -33,10 +33,11 @@ class Cleaner:
         text = self._held + self._decode(data)
         self._held = ""
         if "\x1b" in text:
-            text = _ESCAPE.sub("", text)
-            if (unfinished := _UNFINISHED.search(text)) and len(unfinished[0]) <= MAX_ESCAPE:
+            end = max((match.end() for match in _ESCAPE.finditer(text)), default=0)
+            if (unfinished := _UNFINISHED.search(text, end)) and len(unfinished[0]) <= MAX_ESCAPE:
                 self._held = unfinished[0]
                 text = text[: unfinished.start()]
+            text = _ESCAPE.sub("", text)
         return _CONTROL.sub("", text)
 
 
