@@ -97,7 +97,9 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         l1 = counters.difference(*window.l1)
         counters.agree_with_l1(timeline, l1)
         counted_by_l1 = l1.vm
-    summary = trace.summarize(trace.cut(timeline, level=level, own=operation.own, markers=window.markers))
+    operations = trace.cut(timeline, level=level, own=operation.own, markers=window.markers)
+    summary = trace.summarize(operations)
+    picture = trace.picture(timeline, operations, operation.own)
     return Row(
         experiment=experiment,
         config=config,
@@ -112,5 +114,6 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         instructions_p99=undisturbed.p99,
         instructions_max=undisturbed.max,
         instructions_mean=undisturbed.mean,
-        **traced(summary, counted.vm, counted_by_l1),
+        distribution=undisturbed.distribution,
+        **traced(summary, picture, counted.vm, counted_by_l1),
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dvhbuild import guests
 from dvhbuild.agent import Agent
@@ -19,11 +19,15 @@ START_SECONDS = 120.0
 RUN_SECONDS = 300.0
 
 _RESULT = re.compile(r"probe: result op=(\S+)((?: \w+=\d+)+)")
+_HISTOGRAM = re.compile(r"probe: hist op=\S+((?: \d+:\d+)*)")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of an operation came to; `p50` and so on are ticks of the TSC per operation, 0 if all were lost."""
+    """What one run of an operation came to; `p50` and so on are ticks of the TSC per operation, 0 if all were lost.
+
+    `distribution` holds the most frequent ticks and how many operations took as many, the most frequent first.
+    """
 
     operation: str
     ops: int
@@ -35,20 +39,24 @@ class Outcome:
     p99: int
     max: int
     sum: int
+    distribution: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     @property
     def mean(self) -> float:
         return self.sum / self.ops if self.ops else 0.0
 
 
-def parse(line: str) -> Outcome:
-    """Read a result line; raises ValueError if it is not one."""
-    match = _RESULT.search(line)
+def parse(said: str) -> Outcome:
+    """Read a result line, and a histogram's if there is one with it; raises ValueError if there is no result."""
+    match = _RESULT.search(said)
     if not match:
-        raise ValueError(f"not a result of the probe: {line!r}")
+        raise ValueError(f"not a result of the probe: {said!r}")
     values = {key: int(value) for key, value in (word.split("=") for word in match[2].split())}
     fields = ("ops", "lost", "early", "wrong", "p50", "p90", "p99", "max", "sum")
-    return Outcome(match[1], *(values.get(name, 0) for name in fields))
+    histogram = _HISTOGRAM.search(said)
+    pairs = (word.split(":") for word in histogram[1].split()) if histogram else ()
+    distribution = tuple((int(ticks), int(count)) for ticks, count in pairs)
+    return Outcome(match[1], *(values.get(name, 0) for name in fields), distribution=distribution)
 
 
 @dataclass
@@ -77,12 +85,11 @@ class Probe:
         failures = [line for line in said if line.startswith(("probe: FAIL", "probe: error"))]
         if failures:
             raise GuestError(f"L{self.level}: {failures[0]}", level=self.level, tail=tuple(said))
-        results = [line for line in said if _RESULT.search(line)]
-        if not results:
-            raise GuestError(
-                f"L{self.level}: the probe gave no result for {operation}", level=self.level, tail=tuple(said)
-            )
-        return parse(results[-1])
+        try:
+            return parse("\n".join(said))
+        except ValueError as error:
+            message = f"L{self.level}: the probe gave no result for {operation}"
+            raise GuestError(message, level=self.level, tail=tuple(said)) from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pydantic import (
 
 from dvhbuild import files
 from dvhbuild.errors import UserError
-from dvhbuild.trace import Summary
+from dvhbuild.trace import Picture, Summary
 
 SCHEMA = Path(__file__).parent / "schema" / "result.json"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -139,11 +139,15 @@ class Row(_Frozen):
     """The same: the largest."""
     instructions_mean: NonNegativeFloat
     """The same: the mean."""
+    distribution: tuple[tuple[NonNegativeInt, PositiveInt], ...] = ()
+    """The same: the most frequent values (instructions, operations), the most frequent first. A Linux tells none."""
     foreign: Mapping[str, PositiveInt]
     """Exits between the markers that are not the operation's own (L1's tick, say), of all operations, by their names:
     the reason, "cpuN/" before it on another vCPU."""
     sequences: tuple[Sequences, ...]
     """The most frequent sequences, the most frequent first."""
+    picture: Picture | None = None
+    """One of the operations that were the first of these."""
     counters: Mapping[str, int]
     """What L0's KVM counted in the whole window, of all vCPUs, zeroes left out: these agree with the trace."""
     l1_counters: Mapping[str, int]
@@ -215,7 +219,9 @@ class Result(_Frozen):
     tasks: tuple[Task, ...] = ()
 
 
-def traced(summary: Summary, counted: Mapping[str, int], counted_by_l1: Mapping[str, int]) -> dict[str, Any]:
+def traced(
+    summary: Summary, picture: Picture, counted: Mapping[str, int], counted_by_l1: Mapping[str, int]
+) -> dict[str, Any]:
     """The fields of a Row that come from L0's trace, and from L0's and L1's counters (`Difference.vm`); the others are
     the probe's.
     """
@@ -228,6 +234,7 @@ def traced(summary: Summary, counted: Mapping[str, int], counted_by_l1: Mapping[
         "l1_entries_max": summary.l1_entries.max,
         "foreign": dict(summary.foreign),
         "sequences": tuple(Sequences(tokens=tokens, count=count) for tokens, count in summary.sequences),
+        "picture": picture,
         "counters": _nonzero(counted),
         "l1_counters": _nonzero(counted_by_l1),
     }

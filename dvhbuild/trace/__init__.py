@@ -8,6 +8,7 @@ What it is not for: the counters (`dvhbuild.counters`), which must agree with it
 
 from dvhbuild.trace.levels import Step, Timeline, VcpuTotals, locate
 from dvhbuild.trace.operations import MSR, PORTS, Cut, Markers, Operation, Own, cut
+from dvhbuild.trace.picture import Crossing, Picture, picture
 from dvhbuild.trace.reasons import Port, both, name
 from dvhbuild.trace.records import Event, Kind, Recording, TraceError, read
 from dvhbuild.trace.summary import Spread, Summary, summarize
@@ -15,12 +16,14 @@ from dvhbuild.trace.summary import Spread, Summary, summarize
 __all__ = [
     "MSR",
     "PORTS",
+    "Crossing",
     "Cut",
     "Event",
     "Kind",
     "Markers",
     "Operation",
     "Own",
+    "Picture",
     "Port",
     "Recording",
     "Spread",
@@ -33,6 +36,7 @@ __all__ = [
     "cut",
     "locate",
     "name",
+    "picture",
     "read",
     "summarize",
 ]

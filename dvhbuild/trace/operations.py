@@ -67,16 +67,17 @@ class Own:
 class Operation:
     """One operation; all figures but `foreign` are its own alone.
 
-    `begin` and `end` are ticks of L0's TSC: the entry after the begin marker, the exit of the end marker. `exits`
-    counts exits to L0 by (vCPU, level left, reason), `entries` entries by level, `foreign` exits of what is not its own
-    by "[cpuN/]EPISODE". `tokens` is the sequence: the acting vCPU's, then the others' with "cpuN/" before each; what is
-    foreign has "!" before it.
+    `begin` and `end` are ticks of L0's TSC: the entry after the begin marker, the exit of the end marker; `window` has
+    the indices of these two in the timeline. `exits` counts exits to L0 by (vCPU, level left, reason), `entries`
+    entries by level, `foreign` exits of what is not its own by "[cpuN/]EPISODE". `tokens` is the sequence: the acting
+    vCPU's, then the others' with "cpuN/" before each; what is foreign has "!" before it.
     """
 
     vcpu: int
     level: int
     begin: int
     end: int
+    window: tuple[int, int]
     exits: Mapping[tuple[int, int, str], int]
     entries: Mapping[int, int]
     foreign: Mapping[str, int]
@@ -110,7 +111,7 @@ class Cut:
     outside_exits: Mapping[str, int]
 
 
-class _Named(NamedTuple):
+class Named(NamedTuple):
     """A step and the episode that it is part of, and the interruption inside that, if any."""
 
     step: Step
@@ -135,7 +136,7 @@ class _Vcpu:
     interruption: str | None = None
 
 
-def _name_episodes(steps: Iterable[Step], level: int) -> list[_Named]:
+def name_episodes(steps: Iterable[Step], level: int) -> list[Named]:
     """Name the episode of every step; what L1 does before its vCPU first ran the operating level is "L1"."""
     vcpus: dict[int, _Vcpu] = {}
     named = []
@@ -148,7 +149,7 @@ def _name_episodes(steps: Iterable[Step], level: int) -> list[_Named]:
                 state.episode = reason
             elif reason in INTERRUPTIONS:
                 state.interruption = f"L{step.level}:{reason}"
-        named.append(_Named(step, state.episode or "L1", state.interruption))
+        named.append(Named(step, state.episode or "L1", state.interruption))
         if kind is Kind.ENTRY:
             state.interruption = None
     return named
@@ -158,7 +159,7 @@ def _is(event: Event, marker: Port | str) -> bool:
     return port_of(event) == marker if isinstance(marker, Port) else name(event) == marker
 
 
-def _within(named: list[_Named], level: int, markers: Markers) -> Iterator[tuple[int, Step]]:
+def _within(named: list[Named], level: int, markers: Markers) -> Iterator[tuple[int, Step]]:
     """The entries and exits of `level`, with their indices, of the exits only those where markers count."""
     counts = markers.window is None
     for index, step in enumerate(each.step for each in named):
@@ -173,7 +174,7 @@ def _within(named: list[_Named], level: int, markers: Markers) -> Iterator[tuple
             yield index, step
 
 
-def _windows(named: list[_Named], level: int, markers: Markers) -> list[tuple[int, int]]:
+def _windows(named: list[Named], level: int, markers: Markers) -> list[tuple[int, int]]:
     """Find (index of the entry after the begin marker, index of the end marker's exit) for each operation."""
     windows: list[tuple[int, int]] = []
     marked: int | None = None  # the vCPU whose begin marker was seen
@@ -208,7 +209,7 @@ class _Tally:
     events: int = 0
     foreign_events: int = 0
 
-    def add(self, each: _Named, own: Own, actor: int) -> None:
+    def add(self, each: Named, own: Own, actor: int) -> None:
         mine = each.is_own(own, actor)
         where = "" if each.step.vcpu == actor else f"cpu{each.step.vcpu}/"
         token = each.token()
@@ -226,7 +227,7 @@ class _Tally:
             self.entries[each.step.level] += 1
 
 
-def _operation(named: list[_Named], window: tuple[int, int], level: int, own: Own) -> Operation:
+def _operation(named: list[Named], window: tuple[int, int], level: int, own: Own) -> Operation:
     first, last = window
     actor = named[first].step.vcpu
     tally = _Tally()
@@ -238,6 +239,7 @@ def _operation(named: list[_Named], window: tuple[int, int], level: int, own: Ow
         level=level,
         begin=named[first].step.event.tsc,
         end=named[last].step.event.tsc,
+        window=window,
         exits=dict(tally.exits),
         entries=dict(tally.entries),
         foreign=dict(tally.foreign),
@@ -252,7 +254,7 @@ def cut(timeline: Timeline, *, level: int, own: Own, markers: Markers = PORTS) -
 
     Raises TraceError if a marker lacks its partner, if a reason is unknown, or if the counts do not add up.
     """
-    named = _name_episodes(timeline.steps, level)
+    named = name_episodes(timeline.steps, level)
     windows = _windows(named, level, markers)
     operations = tuple(_operation(named, window, level, own) for window in windows)
     inside = {index for first, last in windows for index in range(first + 1, last)}

@@ -28,8 +28,21 @@ from dvhbuild.result import (
     write,
 )
 from dvhbuild.tables import tables
-from dvhbuild.trace import Spread, Summary
+from dvhbuild.trace import Crossing, Picture, Spread, Summary
 
+PICTURE = Picture(
+    vcpu=0,
+    vcpus=(0,),
+    ticks=20480,
+    crossings=(
+        Crossing(ticks=0, vcpu=0, kind="entry", level=2, reason=None, part="outside"),
+        Crossing(ticks=848, vcpu=0, kind="exit", level=2, reason="CPUID", part="own"),
+        Crossing(ticks=7904, vcpu=0, kind="entry", level=1, reason=None, part="own"),
+        Crossing(ticks=11968, vcpu=0, kind="exit", level=1, reason="VMRESUME", part="own"),
+        Crossing(ticks=19440, vcpu=0, kind="entry", level=2, reason=None, part="own"),
+        Crossing(ticks=20480, vcpu=0, kind="exit", level=2, reason="MSR_READ", part="outside"),
+    ),
+)
 ROW = Row(
     experiment="cpuid",
     operation="cpuid",
@@ -50,8 +63,10 @@ ROW = Row(
     instructions_p99=16000,
     instructions_max=99999,
     instructions_mean=15800.25,
+    distribution=((15744, 700), (15760, 250)),
     foreign={"EXTERNAL_INTERRUPT": 3},
     sequences=(Sequences(tokens=("L2:CPUID", ">L1"), count=990),),
+    picture=PICTURE,
     counters={"exits": 8100},
     l1_counters={},
 )
@@ -98,6 +113,15 @@ def test_a_result_comes_back(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["result.json"]
 
 
+def test_a_result_from_before_pictures_is_read(tmp_path):
+    document = json.loads(RESULT.model_dump_json())
+    for field in ("distribution", "picture"):
+        del document["rows"][0][field]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    (row,) = read(tmp_path / "old.json").rows
+    assert (row.distribution, row.picture) == ((), None)
+
+
 def test_the_schema_in_the_repository_is_the_models():
     assert json.loads(SCHEMA.read_text()) == json_schema(), "write json_schema() to dvhbuild/schema/result.json anew"
 
@@ -118,6 +142,9 @@ def damaged(change):
         (lambda d: d["rows"][0].update(lost=-1), r"\$\.rows\[0\]\.lost"),
         (lambda d: d["rows"][0].update(extra=1), "extra"),
         (lambda d: d["rows"][0]["foreign"].update(HLT=0), r"\$\.rows\[0\]\.foreign\.HLT"),
+        (lambda d: d["rows"][0]["distribution"].append([1]), r"\$\.rows\[0\]\.distribution\[2\]"),
+        (lambda d: d["rows"][0]["picture"].pop("ticks"), r"\$\.rows\[0\]\.picture"),
+        (lambda d: d["rows"][0]["picture"]["crossings"][0].update(kind="jump"), r"\$\.rows\[0\]\.picture"),
         (lambda d: d["made_by"].update(commit=5), r"\$\.made_by\.commit"),
         (lambda d: d["rows"][0].update(instructions_p50=1e9), "rows.0: .*instructions_p50 is above instructions_p90"),
         (lambda d: d["rows"][0].update(instructions_p99=1e9), "rows.0: .*instructions_p99 is above instructions_max"),
@@ -159,13 +186,14 @@ def test_a_result_cannot_be_changed():
 def test_figures_of_a_trace_become_a_row():
     spread = Spread(8, 8.125, 9, 10)
     summary = Summary(40, spread, Spread(7, 7, 7, 7), spread, {"HLT": 2}, ((("L2:CPUID", ">L1"), 40),))
-    fields = traced(summary, {"exits": 320, "invlpg": 0}, {"exits": 7, "invlpg": 0})
+    fields = traced(summary, PICTURE, {"exits": 320, "invlpg": 0}, {"exits": 7, "invlpg": 0})
     row = Row(**{**ROW.model_dump(), **fields})
     assert (row.l0_exits_per_op, row.l0_exits_max, row.l1_entries_per_op) == (8, 10, 7)
     assert row.foreign == {"HLT": 2}
     assert row.counters == {"exits": 320}
     assert row.l1_counters == {"exits": 7}
     assert row.sequences[0].tokens == ("L2:CPUID", ">L1")
+    assert row.picture == PICTURE
 
 
 def shown(result):
