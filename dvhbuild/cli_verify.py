@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dvhbuild import cli_report, files
 from dvhbuild import compare as comparing
-from dvhbuild import files
 from dvhbuild import result as results
 from dvhbuild.bench import Job, full_runs, perform
 from dvhbuild.build import Builder
@@ -24,6 +24,8 @@ from dvhbuild.options import (
     as_json,
     fresh_option,
     machine_option,
+    new_file,
+    old_file,
     pass_settings,
     print_json,
     scheduler_option,
@@ -38,13 +40,11 @@ from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary
 TABLE_WIDTH = 200
 """Characters that the tables need, whatever the terminal has."""
 
-new_file = click.Path(path_type=Path, dir_okay=False)
-old_file = click.Path(path_type=Path, dir_okay=False, exists=True)
-
 
 @click.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=new_file, help="Write the result to this file.")
+@click.option("--report", "report_file", type=new_file, help="Write a report of it to this file, as HTML.")
 @click.option("--junit", "junit_file", type=new_file, help="Write the verdict to this file, as JUnit XML.")
 @click.option("--compare", "earlier_file", type=old_file, help="Show what is different from this result.")
 @click.option("--bounds", "show_bounds", is_flag=True, help="Show each bound, what was measured, and the margin.")
@@ -65,6 +65,7 @@ def verify(
     settings: Settings,
     experiments: tuple[str, ...],
     file: Path | None,
+    report_file: Path | None,
     junit_file: Path | None,
     earlier_file: Path | None,
     show_bounds: bool,
@@ -92,6 +93,8 @@ def verify(
     _show_result(result, console)
     click.echo(f"result: {file}")
     outcomes = judge(result, bounds)
+    if report_file:
+        cli_report.write(result, html=report_file)
     if junit_file:
         files.replace(junit_file, junit(result, outcomes))
         click.echo(f"JUnit XML: {junit_file}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -13,6 +14,9 @@ from dvhbuild.stack import Machine
 
 pass_settings = click.make_pass_decorator(Settings)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+
+new_file = click.Path(path_type=Path, dir_okay=False)
+old_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
 stack_option = click.option(

@@ -33,7 +33,7 @@ def dvhbuild(environ, *words):
 def test_help_has_examples():
     help_text = CliRunner().invoke(cli.cli, ["--help"]).output
     assert "dvhbuild doctor --install" in help_text
-    for command in ("doctor", "sources", "series", "build", "boot", "verify", "compare", "clean"):
+    for command in ("doctor", "sources", "series", "build", "boot", "verify", "compare", "report", "clean"):
         assert CliRunner().invoke(cli.cli, [command, "--help"]).exit_code == 0
 
 

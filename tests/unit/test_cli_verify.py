@@ -72,6 +72,13 @@ def test_the_verdict_is_written_whatever_it_is(verify, tmp_path, row, failures):
     assert ET.parse(file).getroot().get("failures") == failures
 
 
+@pytest.mark.parametrize(("row", "says"), [(ROW, "All 6 bounds hold"), (LOST, "2 of 6 bounds do not hold")])
+def test_a_report_is_written_whatever_the_verdict(verify, tmp_path, row, says):
+    file = tmp_path / "new" / "report.html"
+    assert f"report: {file}" in verify(row, "--report", file)[0]
+    assert says in file.read_text()
+
+
 def test_an_earlier_result_is_compared_and_decides_nothing(verify, tmp_path):
     write(RESULT.model_copy(update={"rows": (LOST,)}), tmp_path / "earlier.json")
     said, error = verify(ROW, "--compare", tmp_path / "earlier.json")
