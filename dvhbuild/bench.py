@@ -23,12 +23,14 @@ from dvhbuild.experiments import choose
 from dvhbuild.experiments.model import GUESTS, VARIANTS, Experiment, Guest
 from dvhbuild.guests import linux_append
 from dvhbuild.machine import bochs, tcg
+from dvhbuild.measure import Keep
 from dvhbuild.result import Base, Case, Inputs, MadeBy, Result
 from dvhbuild.settings import ROOT
 from dvhbuild.stack import Stack, load_stack, stack_names
+from dvhbuild.traces import unpack
 
 CELL_DAYS = 30.0
-CELL_BYTES = 64 << 20
+CELL_BYTES = 256 << 20
 """How long what came of cells is kept unused, and how much it may take together."""
 
 OPERATIONS = 8
@@ -49,8 +51,10 @@ class Job:
     fresh: bool = False
 
 
-def perform(builder: Builder, job: Job, scheduler: str | None = None) -> Result:
+def perform(builder: Builder, job: Job, scheduler: str | None = None, keep: Keep | None = None) -> Result:
     """Do it, each cell on a machine of its own, side by side: their clocks count instructions, not time.
+
+    `keep` gets each row's trace, those of rows that were measured before as well.
 
     Raises what `crew.measure` does, the first there is: there is no partial result.
     """
@@ -63,6 +67,10 @@ def perform(builder: Builder, job: Job, scheduler: str | None = None) -> Result:
     missing = [recipe for recipe, entry in zip(recipes, known, strict=True) if not entry]
     measured = iter(crew.measure(builder, missing, again=again, scheduler=scheduler)) if missing else iter(())
     parts = [read(entry.path) if entry else next(measured) for entry in known]
+    if keep:
+        for part in parts:
+            for traced in unpack(part.traces, part.rows):
+                keep(traced)
     builder.store.prune("cell", max_days=CELL_DAYS, max_bytes=CELL_BYTES)
     return Result(
         made_by=made_by,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dvhbuild.build import Builder
 from dvhbuild.errors import GuestError
@@ -20,13 +20,15 @@ from dvhbuild.result import Idle, Row, Task
 from dvhbuild.settings import ROOT, Settings
 from dvhbuild.stack import Stack
 from dvhbuild.store import digest_files, digest_text
+from dvhbuild.traces import Traced, pack
 from dvhbuild.watch import watch
 
 MEASURED = "measured.json"
+TRACES = "traces.zip"
 
 _MODULES = (
     *("cells.py", "measure.py", "window.py", "counters.py", "trace", "probe.py", "load.py", "experiments", "result.py"),
-    *("watch.py", "idle.py", "fairness.py"),
+    *("watch.py", "idle.py", "fairness.py", "traces.py"),
 )
 """What of this package a measurement depends on, besides what its machine does (`lab`)."""
 
@@ -55,7 +57,7 @@ class Cell:
 
 
 class Measured(BaseModel):
-    """What came of a cell, and when."""
+    """What came of a cell, and when; `traces` are those of its rows, packed, in a file of their own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +65,7 @@ class Measured(BaseModel):
     rows: tuple[Row, ...] = ()
     idle: tuple[Idle, ...] = ()
     tasks: tuple[Task, ...] = ()
+    traces: bytes = Field(default=b"", exclude=True)
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,14 @@ class CellRecipe:
         }
 
     def build(self, out: Path, settings: Settings) -> None:
-        """Make `out`/measured.json. Raises GuestError, VerdictError, HostError: there is no partial result."""
+        """Make `out`/measured.json and `out`/traces.zip.
+
+        Raises GuestError, VerdictError, HostError: there is no partial result.
+        """
         cell = self.cell
         directory = run_directory(settings, f"measure-l{cell.level}-{cell.guest}")
         date = datetime.now(UTC)
+        traces: list[Traced] = []
         with bring_up(self.builder, cell.stack, cell.base, directory, fresh=self.fresh) as nest:
             check_nested(nest, cell.level)
             (first, config), *_ = cell.experiments
@@ -106,14 +113,20 @@ class CellRecipe:
                 tasks = tuple(part for part in parts if isinstance(part, Task))
                 measured = Measured(date=date, idle=idle, tasks=tasks)
             else:
-                rows = tuple(measure(nest, cell.level, cell.experiments, cell.ops, cell.guest))
+                rows = tuple(measure(nest, cell.level, cell.experiments, cell.ops, cell.guest, traces.append))
                 measured = Measured(date=date, rows=rows)
         (out / MEASURED).write_text(measured.model_dump_json())
+        (out / TRACES).write_bytes(pack(traces))
 
 
 def read(directory: Path) -> Measured:
     """What came of a cell, from the directory of its result."""
-    return Measured.model_validate_json((directory / MEASURED).read_text())
+    return parse((directory / MEASURED).read_text(), (directory / TRACES).read_bytes())
+
+
+def parse(text: str, traces: bytes) -> Measured:
+    """What the two files say."""
+    return Measured.model_validate_json(text).model_copy(update={"traces": traces})
 
 
 def check_nested(nest: Nest, levels: int) -> None:

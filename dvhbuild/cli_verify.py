@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from dvhbuild import cli_report, files
+from dvhbuild import cli_report, files, perfetto
 from dvhbuild import compare as comparing
 from dvhbuild import result as results
 from dvhbuild.bench import Job, full_runs, perform
@@ -35,6 +35,7 @@ from dvhbuild.result import Result
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
 from dvhbuild.tables import comparison_table, tables, verdict_table
+from dvhbuild.traces import Traced
 from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary
 
 TABLE_WIDTH = 200
@@ -45,6 +46,7 @@ TABLE_WIDTH = 200
 @click.argument("experiments", nargs=-1)
 @click.option("--json", "file", type=new_file, help="Write the result to this file.")
 @click.option("--report", "report_file", type=new_file, help="Write a report of it to this file, as HTML.")
+@click.option("--perfetto", "traces_file", type=new_file, help="Write all traces to this file, for ui.perfetto.dev.")
 @click.option("--junit", "junit_file", type=new_file, help="Write the verdict to this file, as JUnit XML.")
 @click.option("--compare", "earlier_file", type=old_file, help="Show what is different from this result.")
 @click.option("--bounds", "show_bounds", is_flag=True, help="Show each bound, what was measured, and the margin.")
@@ -66,6 +68,7 @@ def verify(
     experiments: tuple[str, ...],
     file: Path | None,
     report_file: Path | None,
+    traces_file: Path | None,
     junit_file: Path | None,
     earlier_file: Path | None,
     show_bounds: bool,
@@ -86,7 +89,8 @@ def verify(
     bounds = load_bounds()
     check(bounds, full_runs())
     earlier = results.read(earlier_file) if earlier_file else None
-    result = perform(Builder(settings), job, scheduler)
+    traces: list[Traced] = []
+    result = perform(Builder(settings), job, scheduler, traces.append if traces_file else None)
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     console = _console()
@@ -95,6 +99,9 @@ def verify(
     outcomes = judge(result, bounds)
     if report_file:
         cli_report.write(result, html=report_file)
+    if traces_file:
+        perfetto.write(traces_file, traces)
+        click.echo(f"traces: {traces_file}")
     if junit_file:
         files.replace(junit_file, junit(result, outcomes))
         click.echo(f"JUnit XML: {junit_file}")

@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Client, KilledWorker, LocalCluster, Worker, as_completed, get_worker, wait
 
 from dvhbuild.build import Builder
-from dvhbuild.cells import MEASURED, Cell, CellRecipe, Measured
+from dvhbuild.cells import MEASURED, TRACES, Cell, CellRecipe, Measured, parse
 from dvhbuild.errors import CancelledError, HostError, UserError
 from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Step
@@ -54,7 +54,7 @@ def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, sch
             for future in as_completed(futures):
                 if error := future.exception():
                     raise _told(error)
-            return [Measured.model_validate_json(future.result()) for future in futures]
+            return [parse(*future.result()) for future in futures]
         finally:
             if not all(future.done() for future in futures):
                 builder.settings.cancelled.set()
@@ -103,8 +103,8 @@ def _own_workers() -> LocalCluster:
     )
 
 
-def _perform(order: _Order) -> str:
-    """What a worker does: measure a cell, or take what came of it before; returns it as JSON.
+def _perform(order: _Order) -> tuple[str, bytes]:
+    """What a worker does: measure a cell, or take what came of it before; returns it as JSON, and its traces, packed.
 
     Raises HostError if its sources, patches or programs are not those of who asks.
     """
@@ -120,7 +120,8 @@ def _perform(order: _Order) -> str:
             f"worker {worker.address}: it has another {', '.join(differing)} than is to be measured",
             remedy="let it have the same checkout, sources and settings",
         )
-    return (builder.store.obtain(recipe, anew=order.again).path / MEASURED).read_text()
+    path = builder.store.obtain(recipe, anew=order.again).path
+    return (path / MEASURED).read_text(), (path / TRACES).read_bytes()
 
 
 @dataclass(frozen=True)

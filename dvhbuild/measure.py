@@ -17,6 +17,7 @@ from dvhbuild.probe import Outcome, Probe
 from dvhbuild.result import Row, traced
 from dvhbuild.steps import step
 from dvhbuild.trace import Markers
+from dvhbuild.traces import Traced
 from dvhbuild.window import Windows, open_windows
 
 TRACE_KIB = 16384
@@ -27,13 +28,22 @@ KIB_PER_OPERATION = 4
 
 Session = Probe | Load
 
+Keep = Callable[[Traced], None]
+"""What is done with the trace that a row was worked out of."""
+
 
 def measure(
-    nest: Nest, level: int, experiments: Iterable[tuple[Experiment, str]], ops: int, guest: Guest = "probe"
+    nest: Nest,
+    level: int,
+    experiments: Iterable[tuple[Experiment, str]],
+    ops: int,
+    guest: Guest = "probe",
+    keep: Keep | None = None,
 ) -> Iterator[Row]:
     """Measure what a guest at `level` of `nest` performs of `experiments`, `ops` times each operation, a row at a time.
 
-    Each experiment comes with the name of the configuration that its rows are in.
+    Each experiment comes with the name of the configuration that its rows are in. `keep` gets each row's trace, in
+    their order, but by another thread.
 
     Raises VerdictError if counters and trace disagree, GuestError if a check of the guest fails.
     """
@@ -59,7 +69,7 @@ def measure(
                     window = _traced_run(windows, session, operation, ops, markers)
                     if row:
                         yield row.result()
-                    row = pool.submit(_row, level, (experiment.name, config, operation), undisturbed, window)
+                    row = pool.submit(_row, level, (experiment.name, config, operation), undisturbed, window, keep)
         if row:
             yield row.result()
 
@@ -87,10 +97,13 @@ def _traced_run(windows: Windows, session: Session, operation: Operation, ops: i
     return _Window(markers, outcome, before, after, windows.trace(), l1)
 
 
-def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, window: _Window) -> Row:
+def _row(
+    level: int, names: tuple[str, str, Operation], undisturbed: Outcome, window: _Window, keep: Keep | None
+) -> Row:
     """Work out one operation's row; `names` are its experiment, the configuration, and itself."""
     experiment, config, operation = names
-    timeline = trace.locate(trace.read(window.data), counters.levels(window.before))
+    levels = counters.levels(window.before)
+    timeline = trace.locate(trace.read(window.data), levels)
     counted = counters.agree(window.before, window.after, timeline)
     counted_by_l1: Mapping[str, int] = {}
     if window.l1:
@@ -100,7 +113,7 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
     operations = trace.cut(timeline, level=level, own=operation.own, markers=window.markers)
     summary = trace.summarize(operations)
     picture = trace.picture(timeline, operations, operation.own)
-    return Row(
+    row = Row(
         experiment=experiment,
         config=config,
         operation=operation.name,
@@ -117,3 +130,6 @@ def _row(level: int, names: tuple[str, str, Operation], undisturbed: Outcome, wi
         distribution=undisturbed.distribution,
         **traced(summary, picture, counted.vm, counted_by_l1),
     )
+    if keep:
+        keep(Traced(row, window.data, levels, tuple((each.begin, each.end) for each in operations.operations)))
+    return row

@@ -3,7 +3,7 @@
 
     build(result, bounds) -> page;  html(page), markdown(page) -> text
 
-What it is not for: judging (`dvhbuild.verdict`).
+What it is not for: judging (`dvhbuild.verdict`), and whole traces (`dvhbuild.perfetto`).
 """
 
 from dvhbuild.report.page import Page, build

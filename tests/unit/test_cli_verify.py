@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
+from test_perfetto import REAL, opened, recorded
 from test_result import RESULT, ROW
 
 from dvhbuild import cli, cli_verify
@@ -15,6 +16,7 @@ from dvhbuild.errors import UserError, VerdictError
 from dvhbuild.result import read, write
 from dvhbuild.verdict import Bound
 
+TRACED = recorded(*REAL[0])
 LOST = ROW.model_copy(update={"lost": 2, "early": 1})
 
 
@@ -24,9 +26,7 @@ def verify(monkeypatch, tmp_path):
     monkeypatch.setenv("DVHBUILD_CACHE", str(tmp_path / "cache"))
 
     def run(row, *words):
-        monkeypatch.setattr(
-            cli_verify, "perform", lambda _builder, _job, _scheduler: RESULT.model_copy(update={"rows": (row,)})
-        )
+        monkeypatch.setattr(cli_verify, "perform", lambda *_: RESULT.model_copy(update={"rows": (row,)}))
         done = CliRunner().invoke(cli.cli, ["verify", "--json", str(tmp_path / "result.json"), *map(str, words)])
         return done.output, done.exception
 
@@ -77,6 +77,23 @@ def test_a_report_is_written_whatever_the_verdict(verify, tmp_path, row, says):
     file = tmp_path / "new" / "report.html"
     assert f"report: {file}" in verify(row, "--report", file)[0]
     assert says in file.read_text()
+
+
+def test_traces_are_written_if_they_are_asked_for(verify, tmp_path, monkeypatch):
+    def perform(_builder, _job, _scheduler, keep):
+        if keep:
+            keep(TRACED)
+        return RESULT
+
+    file = tmp_path / "new" / "traces.json.gz"
+    assert verify(ROW)[1] is None
+    monkeypatch.setattr(cli_verify, "perform", perform)
+    done = CliRunner().invoke(cli.cli, ["verify", "--json", str(tmp_path / "result.json"), "--perfetto", str(file)])
+    assert f"traces: {file}" in done.output
+    names = [each["args"]["name"] for each in opened(file) if each["name"] == "process_name"]
+    assert names == ["cpuid base L2"]
+    assert not list(tmp_path.glob("*.gz"))
+    assert CliRunner().invoke(cli.cli, ["verify", "--json", str(tmp_path / "result.json")]).exit_code == 0
 
 
 def test_an_earlier_result_is_compared_and_decides_nothing(verify, tmp_path):

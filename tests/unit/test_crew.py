@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dvhbuild import crew
-from dvhbuild.cells import MEASURED, Measured
+from dvhbuild.cells import MEASURED, TRACES, Measured
 from dvhbuild.errors import CancelledError, GuestError, HostError, UserError
 from dvhbuild.settings import Settings
 from dvhbuild.store import Store
@@ -42,6 +42,7 @@ class FakeRecipe:
             assert self.builder.waits.wait(20)
             raise GuestError("L2: it hangs", level=2)
         (out / MEASURED).write_text(Measured(date=NOW, tasks=()).model_dump_json())
+        (out / TRACES).write_bytes(self.cell.encode())
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_each_cell_is_done_once_and_kept(builder):
     assert [str(part.date) for part in measure(builder, "one", "two", "three")] == ["2026-01-02 03:04:05+00:00"] * 3
     measure(builder, "two", "four")
     assert sorted(builder.done) == ["four", "one", "three", "two"]
+    assert [part.traces for part in measure(builder, "four", "one")] == [b"four", b"one"]
     measure(builder, "two", again=True)
     assert sorted(builder.done) == ["four", "one", "three", "two", "two"]
 
