@@ -226,4 +226,5 @@ def summary(outcomes: Collection[Outcome]) -> str:
         return f"{len(bounds) - len(broken)} of {count(len(bounds), 'bound')} hold on {rows}"
     first = ranked(outcomes)[0]
     tightest = f"; the tightest: {first.told}, {first.margin:.0%} to spare" if first.bound.graded else ""
-    return f"{count(len(bounds), 'bound')} hold on {rows}{tightest}"
+    hold = "bound holds" if len(bounds) == 1 else "bounds hold"
+    return f"{number(len(bounds))} {hold} on {rows}{tightest}"
