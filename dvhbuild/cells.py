@@ -46,10 +46,6 @@ class Cell:
     experiments: tuple[tuple[Experiment, str], ...]
     ops: int
 
-    def __str__(self) -> str:
-        names = ", ".join(dict.fromkeys(f"{experiment.name} ({config})" for experiment, config in self.experiments))
-        return f"{names} at L{self.level}"
-
     @property
     def base(self) -> int:
         """The highest level that has to be there: a Linux itself, or the hypervisor that starts the probe."""

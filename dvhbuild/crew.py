@@ -60,7 +60,8 @@ def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, sch
                 builder.settings.cancelled.set()
                 if scheduler:
                     client.cancel(futures)  # what others have begun they finish
-                wait(futures)
+                else:
+                    wait(futures)
 
 
 def _told(error: BaseException) -> BaseException:
