@@ -98,7 +98,7 @@ def _own_workers() -> LocalCluster:
         n_workers=MACHINES,
         threads_per_worker=1,
         processes=False,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )

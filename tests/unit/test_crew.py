@@ -2,7 +2,9 @@
 """Cells are done by whoever has time, in any order, and come back in theirs; what fails is told as it was."""
 
 import pickle
+import socket
 import threading
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,3 +111,11 @@ def test_errors_survive_the_way_from_process_to_process(error):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+def test_another_run_beside_it_makes_no_difference(builder, recwarn):
+    with ExitStack() as taken:
+        with suppress(OSError):  # it is taken
+            taken.enter_context(socket.create_server(("", 8787)))  # dask's own choice
+        measure(builder, "one")
+    assert not [warning for warning in recwarn if "already in use" in str(warning.message)]
