@@ -74,6 +74,8 @@ class Nest:
                 self._set_parameters()
                 for command in self.stack.levels[level].setup:
                     self.top.agent.check(command)
+                if 0 < level < len(self.stack.levels) - 1:
+                    self.top.agent.check(guests.READ)  # a state that is saved then has it in memory
 
     def prepare(self, number: int) -> None:
         """Let the level below get ready to start guest `number`, once."""
