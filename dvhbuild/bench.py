@@ -16,11 +16,11 @@ from pathlib import Path
 import pygit2
 
 from dvhbuild import crew
-from dvhbuild.build import COMPONENTS, SERIES, Builder
+from dvhbuild.build import COMPONENTS, SERIES, UNPATCHED, Builder
 from dvhbuild.cells import Cell, CellRecipe, read
 from dvhbuild.errors import UserError
 from dvhbuild.experiments import choose
-from dvhbuild.experiments.model import GUESTS, VARIANTS, Experiment, Guest
+from dvhbuild.experiments.model import GUESTS, Experiment, Guest
 from dvhbuild.guests import linux_append
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.measure import Keep
@@ -58,7 +58,8 @@ def perform(builder: Builder, job: Job, scheduler: str | None = None, keep: Keep
 
     Raises what `crew.measure` does, the first there is: there is no partial result.
     """
-    builder.artifacts  # noqa: B018 - built first, by one thread
+    for stack in _configured(job.stack):
+        builder.of(stack).artifacts  # noqa: B018 - built first, by one thread
     made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=datetime.now(UTC))
     begin = time.monotonic()
     recipes = [CellRecipe(builder, _cell(job, run), job.fresh) for run in _runs(job)]
@@ -80,6 +81,10 @@ def perform(builder: Builder, job: Job, scheduler: str | None = None, keep: Keep
         idle=sorted((idle for part in parts for idle in part.idle), key=lambda idle: idle.level),
         tasks=[task for part in parts for task in part.tasks],
     )
+
+
+def _configured(stack: Stack) -> tuple[Stack, ...]:
+    return tuple(stack.configured(variant) for variant in stack.variants)
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,15 @@ def _runs(job: Job) -> list[_Run]:
     levels = range(len(job.stack.levels) - 1, 0, -1)
     if not levels:
         raise UserError(f"{job.stack.name}: this stack has no guests to measure")
+    variants = job.stack.variants
     runs = []
-    for level, guest, variant in itertools.product(levels, GUESTS, VARIANTS):
+    for level, guest, variant in itertools.product(levels, GUESTS, variants):
         performed = [experiment for experiment in job.experiments if experiment.performed_by(guest)]
         configs = [(experiment, experiment.config(level, variant)) for experiment in performed]
         wanted = [(experiment, config) for experiment, config in configs if config]
         runs += [_Run(level, variant, guest, batch) for batch in _batches(wanted, guest)]
     watched = [experiment for experiment in job.experiments if experiment.watched]
-    for level, variant, experiment in itertools.product(levels, VARIANTS, watched):
+    for level, variant, experiment in itertools.product(levels, variants, watched):
         config = experiment.config(level, variant)
         runs += [_Run(level, variant, "linux", ((experiment, config),))] if config else []
     return runs
@@ -147,14 +153,19 @@ def _cell(job: Job, run: _Run) -> Cell:
 
 def inputs(builder: Builder, stack: Stack, seconds: float) -> Inputs:
     """All that led to the rows of `stack`; `seconds` is what the measurement took."""
-    artifacts = builder.artifacts
+    builders = {"": builder}
+    if upstream := [each for each in _configured(stack) if not each.patched]:
+        builders["unpatched "] = builder.of(upstream[0])
     bases = {name: builder.source(name) for name in COMPONENTS if name != "guest"}
     levels = enumerate(stack.levels[1:], 1)
     return Inputs(
         bases={name: Base(version=source.version, origin=source.origin) for name, source in bases.items()},
         series={name: [commit for _, commit in builder.applied(name).patches] for name in SERIES},
         digests={
-            name: getattr(artifacts, name).digest for name in ("linux", "qemu", "bochs", "guest", "initrd", "files")
+            **{name: builder.entry(name).digest for name in ("bochs", "guest")},
+            "initrd": builder.initrd.digest,
+            **{f"{kind}{name}": made.entry(name).digest for kind, made in builders.items() for name in UNPATCHED},
+            **{f"{kind}files": made.artifacts.files.digest for kind, made in builders.items()},
         },
         stack=stack.model_dump(mode="json"),
         kernel_command_lines=[

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -26,6 +27,12 @@ from dvhbuild.stack import Stack
 from dvhbuild.store import Entry, Recipe, Store
 
 COMPONENTS = ("linux", "qemu", "bochs", "busybox", "guest")
+UNPATCHED: Mapping[str, tuple[str, ...]] = {
+    "linux": (),
+    "qemu": ("0001-pc-bios-Skip-edk2-images-that-the-source-tree-lacks.patch",),
+}
+"""What a stack that is not patched has as it is upstream; but for patches without which it does not build."""
+
 SERIES = {"linux": "linux/6.12", "qemu": "qemu/10.0", "bochs": "bochs/3.0"}
 """Which directory below `patches` belongs to a base; busybox has none."""
 
@@ -53,11 +60,12 @@ class Artifacts:
 class Builder:
     """Looks things up and builds them as they are asked for; what was built before costs milliseconds.
 
-    With `debug`, Linux is one that looks for bugs of its own.
+    With `debug`, Linux is one that looks for bugs of its own. If not `patched`, Linux and QEMU are as UNPATCHED says.
     """
 
     settings: Settings
     debug: bool = False
+    patched: bool = True
     _sources: dict[str, Source] = field(default_factory=dict, init=False, repr=False, compare=False)
     _applied: dict[str, Applied] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -79,7 +87,19 @@ class Builder:
         if not self.imported(name).patched:
             return self
         own = {component: path for component, path in self.settings.own.items() if component != name}
-        return Builder(replace(self.settings, own=own), self.debug)
+        return Builder(replace(self.settings, own=own), self.debug, self.patched)
+
+    def of(self, stack: Stack) -> Builder:
+        """What builds for `stack`, which has our patches or not: this one, or one of its own."""
+        return self if stack.patched == self.patched else self._unpatched
+
+    @cached_property
+    def _unpatched(self) -> Builder:
+        """The same without our patches: a checkout of the user's, which has them in it, gives way to the base."""
+        builder = Builder(self.settings, self.debug, patched=False)
+        for name in UNPATCHED:
+            builder = builder.without_checkout(name)
+        return builder
 
     def series(self, name: str) -> Series:
         """The series on base `name`; raises UserError if there is none."""
@@ -92,7 +112,10 @@ class Builder:
         if name not in self._applied:
             imported = self.imported(name)
             if name in SERIES:
-                self._applied[name] = apply(imported, self.series(name), self.settings)
+                series = self.series(name)
+                if not self.patched and name in UNPATCHED:
+                    series = series.first(UNPATCHED[name])
+                self._applied[name] = apply(imported, series, self.settings)
             else:
                 self._applied[name] = Applied(imported.repo, imported.commit, imported.commit, imported.tree, ())
         return self._applied[name]
@@ -104,7 +127,8 @@ class Builder:
             return self.kernel()
         if name == "qemu":
             configs = root / "qemu-configs"
-            return QemuRecipe(self.applied(name), configs / "devices.mak", configs / "configure.options")
+            recipe = QemuRecipe(self.applied(name), configs / "devices.mak", configs / "configure.options")
+            return recipe if self.patched else replace(recipe, name="qemu-unpatched")
         if name == "bochs":
             return BochsRecipe(self.applied(name))
         if name == "busybox":
@@ -116,8 +140,9 @@ class Builder:
     def kernel(self, name: str = "") -> KernelRecipe:
         """The recipe of Linux: the levels', or the one of FRAGMENTS that is called `name`."""
         name = name or ("linux-debug" if self.debug else "linux")
+        tree = name if self.patched else f"{name}-unpatched"
         fragments = tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS[name])
-        return KernelRecipe(self.applied("linux"), fragments, name)
+        return KernelRecipe(self.applied("linux"), fragments, tree)
 
     def entry(self, name: str, *, anew: bool = False) -> Entry:
         return self.store.obtain(self.recipe(name), anew=anew)

@@ -83,7 +83,7 @@ class CellRecipe:
         performed = (f"{experiment.name}={config}" for experiment, config in self.cell.experiments)
         return {
             **machine,
-            "stack": digest_text(Stack.model_dump_json(self.cell.stack)),
+            "stack": digest_text(self.cell.stack.essence(self.cell.level)),
             "guest": self.cell.guest,
             "level": str(self.cell.level),
             "experiments": " ".join(performed),

@@ -122,7 +122,7 @@ def build(settings: Settings, components: tuple[str, ...], explain_only: bool, a
 
 @cli.command()
 @click.option("--levels", type=click.IntRange(0), default=2, show_default=True, help="The highest level to boot.")
-@stack_option
+@stack_option("base-2cpu")
 @machine_option
 @fresh_option
 @pass_settings

@@ -36,7 +36,7 @@ from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
 from dvhbuild.tables import comparison_table, tables, verdict_table
 from dvhbuild.traces import Traced
-from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary
+from dvhbuild.verdict import Outcome, check, judge, load_bounds, summary, unjudged
 
 TABLE_WIDTH = 200
 """Characters that the tables need, whatever the terminal has."""
@@ -57,7 +57,10 @@ TABLE_WIDTH = 200
     show_default=True,
     help="Operations of each kind; fewer than 1000 break a bound.",
 )
-@stack_option
+@stack_option("matrix")
+@click.option(
+    "--config", "configs", multiple=True, help="Measure this configuration of the stack, or these, and no more."
+)
 @machine_option
 @again_option
 @fresh_option
@@ -74,6 +77,7 @@ def verify(
     show_bounds: bool,
     ops: int,
     stack_name: str,
+    configs: tuple[str, ...],
     machine: str | None,
     again: bool,
     fresh: bool,
@@ -84,7 +88,7 @@ def verify(
     EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, traffic, idle-linux (those that the stack is for).
     Exit status 1 if a bound does not hold.
     """
-    stack = load_stack(stack_name, machine=machine)
+    stack = load_stack(stack_name, machine=machine).narrowed(configs)
     job = Job(stack, choose(experiments, stack), ops, again, fresh)
     bounds = load_bounds()
     check(bounds, full_runs())
@@ -94,9 +98,11 @@ def verify(
     file = file or settings.cache / "results" / f"{result.made_by.date:%Y%m%d-%H%M%S}.json"
     results.write(result, file)
     console = _console()
-    _show_result(result, console)
-    click.echo(f"result: {file}")
     outcomes = judge(result, bounds)
+    _show_result(result, outcomes, console)
+    click.echo(f"result: {file}")
+    for sentence in unjudged(result, bounds):
+        click.echo(f"not judged: {sentence}")
     if report_file:
         cli_report.write(result, html=report_file)
     if traces_file:
@@ -137,9 +143,9 @@ def _console() -> Console:
     return console
 
 
-def _show_result(result: Result, console: Console) -> None:
+def _show_result(result: Result, outcomes: Collection[Outcome], console: Console) -> None:
     console.print(f"{result.inputs.machine}, {result.made_by.date:%Y-%m-%d %H:%M} UTC")
-    for table in tables(result):
+    for table in tables(result, outcomes):
         console.print(table)
     if known := [date for date in result.measured if date < result.made_by.date]:
         parts = f"{len(known)} of {count(len(result.measured), 'part')}"

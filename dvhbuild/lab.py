@@ -65,13 +65,13 @@ class StateRecipe:
         return f"state-l{self.level}"
 
     def inputs(self) -> Mapping[str, str]:
-        levels = Stack.model_dump_json(self.stack.model_copy(update={"levels": self.stack.levels[: self.level + 1]}))
+        builder = self.builder.of(self.stack)
         return {
-            "bochs": self.builder.entry("bochs").digest,
-            "cd": self.builder.cd(self.stack).digest,
-            "files": (self.disk or self.builder.artifacts.files).digest,
-            "stack": digest_text(levels),
-            "place": str(self.builder.settings.cache),
+            "bochs": builder.entry("bochs").digest,
+            "cd": builder.cd(self.stack).digest,
+            "files": (self.disk or builder.artifacts.files).digest,
+            "stack": digest_text(self.stack.essence(self.level)),
+            "place": str(builder.settings.cache),
             "recipe": digest_files(*(ROOT / "dvhbuild" / name for name in _MODULES)),
         }
 
@@ -81,7 +81,7 @@ class StateRecipe:
         if self.level:
             state = replace(self, level=self.level - 1)
         directory = run_directory(settings, self.name)
-        with _nest(self.builder, self.stack, directory, state, self.disk) as nest:
+        with _nest(self.builder.of(self.stack), self.stack, directory, state, self.disk) as nest:
             nest.boot(self.level)
             with step(settings.reporter, f"save the machine at L{self.level}'s prompt"):
                 nest.save(out / "machine")
@@ -96,6 +96,7 @@ def bring_up(
     Each level is saved at its prompt, booted on from the one below. With `disk`, L0's /dvh is its files.img; what the
     levels above need is not there then.
     """
+    builder = builder.of(stack)
     if stack.machine == "tcg":
         with _tcg_nest(builder, stack, directory) as nest:
             nest.boot(level)

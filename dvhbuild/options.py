@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -19,14 +20,19 @@ new_file = click.Path(path_type=Path, dir_okay=False)
 old_file = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 fresh_option = click.option("--fresh", is_flag=True, help="Boot, even if there is a saved state.")
-stack_option = click.option(
-    "--stack", "stack_name", default="base-2cpu", show_default=True, help="A file in qemu-configs/stacks."
-)
 again_option = click.option("--again", is_flag=True, help="Measure even what was measured before.")
 scheduler_option = click.option(
     "--scheduler", metavar="ADDRESS", help="Let the workers of this scheduler measure (dask scheduler, dask worker)."
 )
 machine_option = click.option("--machine", type=click.Choice(get_args(Machine)), help="Run it on another machine.")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def stack_option(default: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--stack", "stack_name", default=default, show_default=True, help="A file in qemu-configs/stacks."
+    )
 
 
 def print_json(value: Any) -> None:

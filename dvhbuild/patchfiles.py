@@ -9,7 +9,7 @@ import email.utils
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 
@@ -40,6 +40,12 @@ class Series:
     @property
     def file(self) -> Path:
         return self.directory / SERIES
+
+    def first(self, names: tuple[str, ...]) -> Series:
+        """The same with no more than its first patches, `names`; raises UserError if it begins with others."""
+        if self.names[: len(names)] != names:
+            raise UserError(f"{self.file}: does not begin with {', '.join(names)}")
+        return replace(self, names=names, digest=hashlib.sha256("\n".join((self.digest, *names)).encode()).hexdigest())
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,11 +65,23 @@ Changes = dict[int, Change]
 """By the number of a level."""
 
 
+_CHANGED = set(Change.model_fields)
+
+
+class Config(BaseModel):
+    """A variant of a stack: what is different at its levels; and `patched`, whether Linux and QEMU have our patches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patched: bool = True
+    changes: Changes = Field(default_factory=dict)
+
+
 class Stack(BaseModel):
     """`levels[0]` is the machine itself, each further one a guest of the one before.
 
     `machine` is what emulates it: Bochs is a Skylake with VMX, TCG a processor with SVM (see `machine`).
-    `configs` are variants, by name: the number of a level -> what is different there.
+    `configs` are its variants, by name, of which `measured` are measured, or all; without them, it is `patched` or not.
     `experiments` are those that it is for, by name.
     """
 
@@ -78,15 +91,24 @@ class Stack(BaseModel):
     description: str
     machine: Machine = "bochs"
     levels: tuple[Level, ...] = Field(min_length=1, max_length=4)
-    configs: dict[str, Changes] = Field(default_factory=dict)
+    patched: bool = True
+    configs: dict[str, Config] = Field(default_factory=dict)
+    measured: tuple[str, ...] = ()
     experiments: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _changes_its_own_levels(self) -> Stack:
-        for name, changes in self.configs.items():
-            for number in changes:
+        for name, config in self.configs.items():
+            for number in config.changes:
                 if not 0 <= number < len(self.levels):
-                    raise ValueError(f"configs.{name}.{number}: the stack ends at L{len(self.levels) - 1}")
+                    raise ValueError(f"configs.{name}.changes.{number}: the stack ends at L{len(self.levels) - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _measures_its_own_configs(self) -> Stack:
+        for name in self.measured:
+            if name not in self.configs:
+                raise ValueError(f"measured: {name} is none of its configs: {', '.join(self.configs) or 'none'}")
         return self
 
     def configured(self, name: str) -> Stack:
@@ -94,9 +116,29 @@ class Stack(BaseModel):
         if name not in self.configs:
             raise UserError(
                 f"{self.name}: this stack has no configuration {name}",
-                remedy=f"add [configs.{name}.1] to {DIRECTORY / self.name}.toml",
+                remedy=f"one of: {', '.join(self.configs)}" if self.configs else "see qemu-configs/stacks",
             )
-        return self.model_copy(update={"levels": self.changed(self.configs[name]), "configs": {}})
+        config = self.configs[name]
+        alone = {"levels": self.changed(config.changes), "patched": config.patched, "configs": {}, "measured": ()}
+        return self.model_copy(update=alone)
+
+    def narrowed(self, names: Collection[str]) -> Stack:
+        """The stack with no more than the configurations `names` to measure, if these are any.
+
+        Raises UserError if it has no such one.
+        """
+        for name in names:
+            self.configured(name)
+        return self.model_copy(update={"measured": tuple(names)}) if names else self
+
+    def essence(self, level: int) -> str:
+        """What makes its levels up to `level` what they are, as text: not what it is called, or for."""
+        return "\n".join([self.machine, *(each.model_dump_json() for each in self.levels[: level + 1])])
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The names of the configurations that are measured."""
+        return self.measured or tuple(self.configs)
 
     def changed(self, changes: Changes) -> tuple[Level, ...]:
         """Its levels with `changes`."""
@@ -104,6 +146,19 @@ class Stack(BaseModel):
             level.model_copy(update=changes[number].updates()) if number in changes else level
             for number, level in enumerate(self.levels)
         )
+
+
+class _Like(Config):
+    """A configuration as it is different from `like`: STACK:CONFIGURATION."""
+
+    like: Annotated[str | None, Field(pattern=r"^[\w-]+:[\w-]+$")] = None
+
+    def update(self, config: Config) -> Config:
+        """`config` with this one's changes."""
+        merged = dict(config.changes)
+        for number, change in self.changes.items():
+            merged[number] = merged.get(number, Change()).model_copy(update=change.updates())
+        return Config(patched=self.patched and config.patched, changes=merged)
 
 
 class _Derived(BaseModel):
@@ -115,26 +170,41 @@ class _Derived(BaseModel):
     description: str
     machine: Machine | None = None
     changes: Changes = Field(default_factory=dict)
-    configs: dict[str, Changes] = Field(default_factory=dict)
+    configs: dict[str, _Like] = Field(default_factory=dict)
+    measured: tuple[str, ...] = ()
     experiments: tuple[str, ...] = ()
 
-    def table(self, base: Stack) -> dict[str, Any]:
-        """What the file of this stack would say without a base; raises ValueError if `base` has no such level."""
+    def table(self, base: Stack, load: Callable[[str], Stack]) -> dict[str, Any]:
+        """What the file of this stack would say without a base, and without the stacks that its configurations are
+        like, which `load` reads. Raises ValueError if one of these has other levels.
+        """
         for number in self.changes:
             if not 0 <= number < len(base.levels):
                 raise ValueError(f"changes.{number}: the stack {base.name} ends at L{len(base.levels) - 1}")
-        configs = {name: dict(changes) for name, changes in base.configs.items()}
-        for name, changes in self.configs.items():
-            known = configs.setdefault(name, {})
-            for number, change in changes.items():
-                known[number] = known.get(number, Change()).model_copy(update=change.updates())
+        levels = base.changed(self.changes)
+        configs = dict(base.configs)
+        for name, config in self.configs.items():
+            like = _whole(load, config.like, levels) if config.like else configs.get(name, Config())
+            configs[name] = config.update(like)
         return {
             "description": self.description,
             "machine": self.machine or base.machine,
-            "levels": base.changed(self.changes),
+            "patched": base.patched,
+            "levels": levels,
             "configs": configs,
+            "measured": self.measured or base.measured,
             "experiments": self.experiments or base.experiments,
         }
+
+
+def _whole(load: Callable[[str], Stack], like: str, levels: tuple[Level, ...]) -> Config:
+    """What makes of `levels` those of the configuration `like`; raises ValueError if a change cannot."""
+    name, _, config = like.partition(":")
+    stack = load(name).configured(config)
+    if [(level.cpus, level.memory) for level in stack.levels] != [(level.cpus, level.memory) for level in levels]:
+        raise ValueError(f"{like} has other levels, CPUs or memory")
+    changed = {number: Change(**level.model_dump(include=_CHANGED)) for number, level in enumerate(stack.levels)}
+    return Config(patched=stack.patched, changes=changed)
 
 
 def stack_names(directory: Path = DIRECTORY) -> tuple[str, ...]:
@@ -159,7 +229,10 @@ def _load(name: str, directory: Path, machine: str | None, above: tuple[str, ...
         table = tomllib.loads(path.read_text())
         if "base" in table:
             derived = _Derived(**table)
-            table = derived.table(_load(derived.base, directory, None, (*above, name)))
+            chain = (*above, name)
+            table = derived.table(
+                _load(derived.base, directory, None, chain), lambda other: _load(other, directory, None, chain)
+            )
         return Stack(name=name, **(table | ({"machine": machine} if machine else {})))
     except FileNotFoundError as error:
         known = ", ".join(stack_names(directory)) or "none"

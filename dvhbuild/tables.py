@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from dvhbuild.compare import COSTS, FAULTS, INSTRUCTIONS, RESOLUTION, Pair
 from dvhbuild.figures import number
+from dvhbuild.matrix import FEW, Cell, Matrix, matrix
 from dvhbuild.result import Idle, Result, Row, Task
 from dvhbuild.verdict import Bound, Outcome, ranked
 
@@ -19,9 +21,13 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
-def tables(result: Result) -> tuple[Table, ...]:
-    """Tables for people, of what there is: operations; idle Linuxes; tasks beside an L2."""
-    made = (_rows(result.rows), _idle(result.idle), _tasks(result.tasks))
+def tables(result: Result, outcomes: Iterable[Outcome]) -> tuple[Table, ...]:
+    """Tables for people, of what there is: operations, those in which a bound does not hold red; idle Linuxes; tasks
+    beside an L2.
+    """
+    whole = matrix(result.rows, outcomes)
+    operations = _matrix(whole) if len(whole.columns) > FEW else (_rows(result.rows),)
+    made = (*operations, _idle(result.idle), _tasks(result.tasks))
     return tuple(table for table in made if table.row_count)
 
 
@@ -32,6 +38,30 @@ def _table(words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
     for heading in numbers:
         made.add_column(heading, justify="right", no_wrap=True)
     return made
+
+
+def _matrix(whole: Matrix) -> Iterator[Table]:
+    """Exits to L0, and of a nested guest entries of L1; and instructions: medians, with "!" where a bound is broken."""
+    for heading, tell in (("exits to L0 / entries of L1", _crossings), ("instructions", _instructions)):
+        made = _table((heading,), whole.columns)
+        for line in whole.lines:
+            made.add_row(line.operation, *(_marked(cell, tell) for cell in line.cells))
+        yield made
+
+
+def _crossings(row: Row) -> str:
+    exits = _figure(row.l0_exits_per_op)
+    return f"{exits}/{_figure(row.l1_entries_per_op)}" if row.level > 1 else exits
+
+
+def _instructions(row: Row) -> str:
+    return _figure(row.instructions_p50)
+
+
+def _marked(cell: Cell | None, tell: Callable[[Row], str]) -> Text:
+    if cell is None:
+        return Text("")
+    return Text(f"! {tell(cell.row)}", style="bold red") if cell.broken else Text(tell(cell.row))
 
 
 def _rows(rows: Iterable[Row]) -> Table:

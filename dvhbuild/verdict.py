@@ -32,9 +32,9 @@ Names = Annotated[frozenset[str], Field(min_length=1)]
 class Bound(BaseModel):
     """A limit on one metric of the rows that match; an absent selector matches every row.
 
-    `operation` is one or several, by name, as are `stacks`. `metric` is a numeric field of a row; `min` and `max` are
-    in that field's unit, or, with `relative_to`, multiples of what the same operation has in that configuration; `why`
-    says where they come from.
+    `operation`, `config`, `stacks` are one or several, by name. `metric` is a numeric field of a row; `min` and `max`
+    are in that field's unit, or, with `relative_to`, multiples of what the same operation has in that configuration;
+    `why` says where they come from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class Bound(BaseModel):
     metric: str
     why: str
     operation: Annotated[Names | None, BeforeValidator(_several)] = None
-    config: str | None = None
+    config: Annotated[Names | None, BeforeValidator(_several)] = None
     machine: Machine | None = None
     level: int | None = None
     stacks: Names | None = None
@@ -88,11 +88,8 @@ class Bound(BaseModel):
 
     def matches(self, case: Case, stack: str) -> bool:
         """Whether it is for such a row of that stack, on whatever machine."""
-        among = ((self.stacks, stack), (self.operation, case.operation))
-        equal = ((self.config, case.config), (self.level, case.level))
-        return all(mine is None or theirs in mine for mine, theirs in among) and all(
-            mine is None or mine == theirs for mine, theirs in equal
-        )
+        among = ((self.stacks, stack), (self.operation, case.operation), (self.config, case.config))
+        return all(mine is None or theirs in mine for mine, theirs in among) and self.level in (None, case.level)
 
     def margin(self, value: float) -> float:
         """How far `value` is from the nearest limit, as a share of that: negative if it is beyond."""
@@ -147,16 +144,18 @@ def load_bounds(path: Path = BOUNDS) -> tuple[Bound, ...]:
 def check(bounds: Iterable[Bound], runs: Mapping[str, Collection[Case]]) -> None:
     """See that each bound is for something that is measured, and that so is what it is relative to.
 
-    `runs` is what a full run of each stack measures, by the stack's name. There has to be a row of each operation and
-    stack that a bound names: with an operation's old name, say, it would hold whatever happens. Raises UserError.
+    `runs` is what a full run of each stack measures, by the stack's name. There has to be a row of each operation,
+    configuration and stack that a bound names: with an operation's old name, say, it would hold whatever happens.
+    Raises UserError.
     """
     for index, bound in enumerate(bounds):
         for part in _parts(bound):
-            where = f"{BOUNDS}: bound.{index}: {bound.figure} of {', '.join(part.operation or ['every operation'])}"
+            where = f"{BOUNDS}: bound.{index}: {bound.figure} of {_listed(part.operation) or 'every operation'}"
             matched = [(case, cases) for stack, cases in runs.items() for case in cases if part.matches(case, stack)]
             if not matched:
-                on = f" on the stack {', '.join(part.stacks)}" if part.stacks else ""
-                raise UserError(f"{where}: nothing that it is for is measured{on}", remedy="mend what it selects")
+                within = f" in {_listed(part.config)}" if part.config else ""
+                within += f" on the stack {_listed(part.stacks)}" if part.stacks else ""
+                raise UserError(f"{where}: nothing that it is for is measured{within}", remedy="mend what it selects")
             config = bound.relative_to
             alone = [case for case, cases in matched if config and _in(config, case) not in cases]
             if alone:
@@ -164,37 +163,58 @@ def check(bounds: Iterable[Bound], runs: Mapping[str, Collection[Case]]) -> None
 
 
 def _parts(bound: Bound) -> Iterator[Bound]:
-    """A bound for each operation and stack that `bound` names."""
-    for operation, stack in itertools.product(_each(bound.operation), _each(bound.stacks)):
-        yield bound.model_copy(update={"operation": operation, "stacks": stack})
+    """Bounds for each of the operations, configurations and stacks that `bound` names, alone."""
+    for operation in _each(bound.operation):
+        for field in ("config", "stacks"):
+            for alone in _each(getattr(bound, field)):
+                yield bound.model_copy(update={"operation": operation, field: alone})
 
 
 def _each(names: frozenset[str] | None) -> list[frozenset[str] | None]:
     return [frozenset([name]) for name in sorted(names)] if names else [None]
 
 
-def judge(result: Result, bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
-    """Hold every row against every bound that matches it.
+def _listed(names: frozenset[str] | None) -> str:
+    return ", ".join(sorted(names or ()))
 
-    Raises UserError if there is no row to which a bound is relative: what `bench` measures has it, if the bounds have
-    passed `check`.
-    """
+
+def judge(result: Result, bounds: Iterable[Bound]) -> tuple[Outcome, ...]:
+    """Hold every row against every bound that matches it, but those that are `unjudged`."""
     rows = {row.case: row for row in result.rows}
     outcomes = []
-    for row, bound in itertools.product(result.rows, bounds):
-        if bound.machine in (None, result.inputs.machine) and bound.matches(row.case, result.inputs.stack["name"]):
-            value = _value(row, bound, rows)
+    for row, bound in _matching(result, bounds):
+        value = _value(row, bound, rows)
+        if value is not None:
             outcomes.append(Outcome(bound, row, value, bound.margin(value)))
     return tuple(outcomes)
 
 
-def _value(row: Row, bound: Bound, rows: Mapping[Case, Row]) -> float:
+def unjudged(result: Result, bounds: Iterable[Bound]) -> tuple[str, ...]:
+    """For each row to which a bound is relative and which is not there, a sentence.
+
+    What `bench` measures of all of a stack's configurations has them, if the bounds have passed `check`.
+    """
+    rows = {row.case: row for row in result.rows}
+    needs = [_in(bound.relative_to, row.case) for row, bound in _matching(result, bounds) if bound.relative_to]
+    missing = [case for case in dict.fromkeys(needs) if case not in rows]
+    return tuple(f"{case} was not measured, to which a bound is relative" for case in missing)
+
+
+def _matching(result: Result, bounds: Iterable[Bound]) -> Iterator[tuple[Row, Bound]]:
+    stack = str(result.inputs.stack["name"])
+    for row, bound in itertools.product(result.rows, bounds):
+        if bound.machine in (None, result.inputs.machine) and bound.matches(row.case, stack):
+            yield row, bound
+
+
+def _value(row: Row, bound: Bound, rows: Mapping[Case, Row]) -> float | None:
+    """What `bound` limits; None if that is relative to what is not there."""
     value = float(getattr(row, bound.metric))
     if not bound.relative_to:
         return value
     counterpart = rows.get(_in(bound.relative_to, row.case))
     if not counterpart:
-        raise UserError(f"{row.operation}: no row of config {bound.relative_to}, to which a bound is relative")
+        return None
     other = float(getattr(counterpart, bound.metric))
     if other:
         return value / other

@@ -8,8 +8,11 @@ from typing import Literal, get_args
 
 from dvhbuild.trace import Own
 
-OFF, ON = VARIANTS = ("off", "on")
-"""Configurations of a stack: L1 is offered nothing of DVH, or all."""
+BASE, OFF = "base", "off"
+"""Configurations of a stack: without our patches; with them, but L1 is offered nothing of DVH. Others offer some."""
+
+PLAIN = {BASE: BASE, OFF: "vm"}
+"""In which of them L1 is measured as a plain guest, and what its rows say: whatever L1 is offered, it is the same."""
 
 Guest = Literal["probe", "linux"]
 GUESTS: tuple[Guest, ...] = get_args(Guest)
@@ -34,7 +37,7 @@ class Operation:
 class Experiment:
     """Operations that are measured together.
 
-    `dvh`: DVH changes what they cost L2; measured with it off and on, and in a plain VM (L1) to compare with.
+    `dvh`: DVH changes what they cost L2, so that they are measured in configurations that offer some of it as well.
     `watched`: no operations, but Linuxes that are left to themselves; measured if it is asked for by its name.
     """
 
@@ -49,11 +52,9 @@ class Experiment:
 
     def config(self, level: int, variant: str) -> str | None:
         """What the rows say for a guest at `level` of the stack's `variant`; None if it is not measured there."""
-        if not self.dvh:
-            return "base" if variant == OFF else None
         if level == 1:
-            return "vm" if variant == OFF else None
-        return variant
+            return PLAIN.get(variant)
+        return variant if self.dvh or variant in PLAIN else None
 
 
 def acting(*reasons: str) -> Own:

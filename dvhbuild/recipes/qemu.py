@@ -36,7 +36,10 @@ def firmware() -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class QemuRecipe:
-    """`devices` is the device list (Kconfig), `options` holds configure's options, one a line, # for comments."""
+    """`devices` is the device list (Kconfig), `options` holds configure's options, one a line, # for comments.
+
+    Each `name` has a tree of its own.
+    """
 
     source: Applied
     devices: Path
@@ -55,7 +58,7 @@ class QemuRecipe:
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/qemu-system-x86_64 and `out`/firmware."""
-        with work_area("qemu", self.source, settings) as work:
+        with work_area(self.name, self.source, settings) as work:
             env = ccache_environment(settings)
             shutil.copy(self.devices, work.tree / "configs/devices/x86_64-softmmu/dvh.mak")
             lines = (line.partition("#")[0].strip() for line in self.options.read_text().splitlines())

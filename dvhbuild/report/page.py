@@ -6,18 +6,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dvhbuild.errors import UserError
 from dvhbuild.figures import count
+from dvhbuild.matrix import FEW, Matrix, matrix
 from dvhbuild.report.again import DIRTY, Inputs, commands, inputs
 from dvhbuild.report.data import Mechanism, Paper, PaperRow, mechanisms, paper
 from dvhbuild.result import Idle, Result, Row, Task
-from dvhbuild.verdict import Bound, Outcome, judge, ranked, summary
+from dvhbuild.verdict import Bound, Outcome, judge, ranked, summary, unjudged
 
 COUNTS = "bochs"
 """The machine whose clock counts instructions."""
 
-CONFIGS = {"base": "Base", "vm": "Plain VM", "off": "Nested, without DVH", "on": "Nested, with DVH"}
-"""What a row's configuration is called."""
+CONFIGS = {
+    "base": "Without our patches",
+    "vm": "Plain VM",
+    "off": "Nested, without DVH",
+    "on": "Nested, with DVH",
+    "dvh": "Nested, with DVH",
+}
+"""What a row's configuration is called, if it is not called by its own name."""
+
+PLAIN, WITHOUT, WITH = ("vm", "base"), ("off", "base"), ("dvh", "on")
+"""Configurations of a plain guest, of a nested one without DVH and with it, the one that is taken first."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Page:
     rows: tuple[Row, ...]
     verdict: Verdict
     effects: tuple[Effect, ...]
+    matrix: Matrix
     paper: Paper
     compared: tuple[Compared, ...]
     sections: tuple[Section, ...]
@@ -133,6 +143,11 @@ class Page:
     def counts_instructions(self) -> bool:
         """Whether the machine's clock counts instructions; else its figures say nothing."""
         return self.result.inputs.machine == COUNTS
+
+    @property
+    def many_configs(self) -> bool:
+        """Whether the matrix tells more than the effects do."""
+        return len(self.matrix.columns) > FEW
 
     @property
     def distributed(self) -> tuple[Row, ...]:
@@ -172,6 +187,7 @@ def build(result: Result, bounds: Iterable[Bound]) -> Page:
         rows=tuple(_ordered(result.rows)),
         verdict=_verdict(result, bounds),
         effects=tuple(_effects(result)),
+        matrix=matrix(_ordered(result.rows), judge(result, bounds)),
         paper=paper(),
         compared=compared,
         sections=sections,
@@ -190,6 +206,12 @@ def find(result: Result, operation: str, config: str, level: int) -> Row | None:
     return next((row for row in result.rows if (row.operation, row.config, row.level) == wanted), None)
 
 
+def first(result: Result, operation: str, configs: Iterable[str], level: int) -> Row | None:
+    """The row of the first of `configs` that there is."""
+    found = (find(result, operation, config, level) for config in configs)
+    return next((row for row in found if row), None)
+
+
 def _ordered(rows: Iterable[Row]) -> Iterator[Row]:
     """All that was measured of an operation together, and all operations of an experiment."""
     experiments: dict[str, dict[str, list[Row]]] = {}
@@ -205,20 +227,13 @@ def _ratio(value: float, to: float) -> float | None:
 
 
 def _verdict(result: Result, bounds: Iterable[Bound]) -> Verdict:
-    outcomes: list[Outcome] = []
-    unjudged: list[str] = []
-    for bound in bounds:
-        try:
-            outcomes += judge(result, [bound])
-        except UserError as error:
-            unjudged.append(error.message)
-    return Verdict(ranked(outcomes), tuple(dict.fromkeys(unjudged)))
+    return Verdict(ranked(judge(result, bounds)), unjudged(result, bounds))
 
 
 def _effects(result: Result) -> Iterator[Effect]:
     for on in _ordered(result.rows):
-        if on.config == "on":
-            vm, off = find(result, on.operation, "vm", 1), find(result, on.operation, "off", on.level)
+        if on == first(result, on.operation, WITH, on.level):
+            vm, off = find(result, on.operation, "vm", 1), first(result, on.operation, WITHOUT, on.level)
             yield Effect(on.operation, vm, off, on)
 
 
@@ -226,10 +241,10 @@ def _compared(result: Result) -> Iterator[Compared]:
     """Of each of the paper's operations, the first of ours that was measured at all levels that it takes."""
     for theirs in paper().row:
         for ours in theirs.ours:
-            vm = find(result, ours, "vm", 1) or find(result, ours, "base", 1)
-            nested = find(result, ours, "off", 2) or find(result, ours, "base", 2)
+            vm = first(result, ours, PLAIN, 1)
+            nested = first(result, ours, WITHOUT, 2)
             if vm and nested and vm.instructions_p50:
-                dvh = find(result, ours, "on", 2)
+                dvh = first(result, ours, WITH, 2)
                 yield Compared(
                     theirs,
                     ours,
@@ -249,10 +264,11 @@ def _sections(result: Result) -> Iterator[Section]:
 
 
 def _pictures(result: Result, operation: str) -> Pictures:
-    """Those of the highest level that performs `operation`, if it exits there at all."""
+    """Those of the highest level that performs `operation`, without DVH and with it, if it exits there at all."""
     rows = [row for row in result.rows if row.operation == operation and row.picture]
     highest = max((row.level for row in rows), default=0)
-    shown = tuple(row for row in rows if row.level == highest and row.l0_exits_per_op)
+    pair = [first(result, operation, configs, highest) for configs in (WITHOUT, WITH)]
+    shown = tuple(row for row in pair if row and row.picture and row.l0_exits_per_op)
     return Pictures(operation, tuple(Shown(row, shown) for row in shown))
 
 

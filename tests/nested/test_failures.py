@@ -98,7 +98,8 @@ def test_a_qemu_that_does_not_start_is_told(builder, stack, tmp_path):
 @pytest.mark.parametrize("moment", ["restore the machine", "measure exits at L1"])
 def test_an_interrupted_run_leaves_no_process_and_no_result(builder, tmp_path, moment):
     builder.artifacts  # noqa: B018 - built before, so that what is interrupted is the run
-    command = [sys.executable, "-m", "dvhbuild", "verify", "exits", "--again", "--json", str(tmp_path / "result.json")]
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-m", "dvhbuild", "verify", "exits", "--stack", "base-2cpu", "--again", "--json", file]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         for line in run.stderr:
             if line.startswith(moment):

@@ -28,7 +28,9 @@ def builder(tmp_path, monkeypatch):
     entries = iter([SimpleNamespace(path=tmp_path)])
     store = SimpleNamespace(find=lambda _recipe: next(entries, None), prune=lambda *_, **__: None)
     monkeypatch.setattr(bench, "inputs", lambda *_: RESULT.inputs)
-    return SimpleNamespace(store=store, artifacts=None)
+    builder = SimpleNamespace(store=store, artifacts=None)
+    builder.of = lambda _stack: builder
+    return builder
 
 
 def test_each_row_comes_with_its_trace_if_that_is_asked_for(builder, monkeypatch):

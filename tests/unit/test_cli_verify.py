@@ -65,6 +65,24 @@ def test_all_bounds_are_shown_if_asked_for(verify):
     assert "kvm-unit-tests cpuid: 15,748" in verify(ROW, "--bounds")[0]
 
 
+def test_configurations_are_those_that_are_named(verify, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(cli_verify, "choose", lambda names, stack: jobs.append((names, stack.name, stack.variants)))
+    verify(ROW, "ipi", "--config", "dvh", "--config", "off")
+    verify(ROW, "--stack", "base-2cpu")
+    assert jobs == [(("ipi",), "matrix", ("dvh", "off")), ((), "base-2cpu", ("off", "on"))]
+    assert str(verify(ROW, "--config", "dhv")[1]) == "matrix: this stack has no configuration dhv"
+
+
+def test_what_cannot_be_judged_is_told(verify, monkeypatch):
+    bound = Bound(metric="lost", relative_to="vm", max=1, why="as in a VM")
+    monkeypatch.setattr(cli_verify, "load_bounds", lambda: (bound,))
+    monkeypatch.setattr(cli_verify, "check", lambda *_: None)
+    said, error = verify(ROW)
+    assert "not judged: cpuid at level 1 (vm) was not measured, to which a bound is relative" in said.splitlines()
+    assert error is None
+
+
 @pytest.mark.parametrize(("row", "failures"), [(ROW, "0"), (LOST, "2")])
 def test_the_verdict_is_written_whatever_it_is(verify, tmp_path, row, failures):
     file = tmp_path / "new" / "junit.xml"

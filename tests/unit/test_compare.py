@@ -145,7 +145,7 @@ def test_a_stack_is_different_where_it_says_something_else():
     found = inputs(result(stack=one), result(stack=other))
     assert found == {
         "stack.name": ("vp-nopi", "vp"),
-        "stack.configs.on.1.qemu": ("nothing", "-global intel-iommu.pi=on"),
+        "stack.configs.on.changes.1.qemu": ("nothing", "-global intel-iommu.pi=on"),
     }
 
 

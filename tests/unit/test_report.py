@@ -148,7 +148,7 @@ def test_a_bound_that_cannot_be_held_against_it_is_told_and_the_others_hold():
     result = of(IPIS[2])
     for text in (Outline(html(result, [HOLDS, RELATIVE])).said, markdown(result, [HOLDS, RELATIVE])):
         assert "The only bound holds on 1 row" in text
-        assert "1 could not be held against this result: ipi: no row of config vm" in text
+        assert "1 could not be held against this result: ipi at level 1 (vm) was not measured" in text
 
 
 def test_what_dvh_changes():

@@ -198,7 +198,7 @@ def test_figures_of_a_trace_become_a_row():
 
 def shown(result):
     console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    console.print(*tables(result))
+    console.print(*tables(result, ()))
     return [" ".join(line.split()) for line in console.export_text().splitlines() if " on " in line or "," in line]
 
 
@@ -208,5 +208,5 @@ def test_the_tables_show_every_row():
 
 
 def test_what_was_not_measured_has_no_table():
-    assert len(tables(RESULT)) == 3
-    assert len(tables(RESULT.model_copy(update={"idle": (), "tasks": ()}))) == 1
+    assert len(tables(RESULT, ())) == 3
+    assert len(tables(RESULT.model_copy(update={"idle": (), "tasks": ()}), ())) == 1

@@ -47,7 +47,7 @@ def test_a_missing_stack_names_those_that_exist(tmp_path):
     assert caught.value.remedy == "there are: other"
 
 
-CONFIGURED = GOOD + "[configs.off.0]\nappend = 'quiet'\nparameters = {'kvm.a' = '1'}\n[configs.on]\n"
+CONFIGURED = GOOD + "[configs.off.changes.0]\nappend = 'quiet'\nparameters = {'kvm.a' = '1'}\n[configs.on]\n"
 
 
 def test_a_configuration_changes_what_it_names(tmp_path):
@@ -64,9 +64,11 @@ def test_a_configuration_changes_what_it_names(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("off.0", "off.1", r"configs\.off\.1: the stack ends at L0"),
-        ("append", "memory", r"configs\.off\.0\.memory"),
-        ("off.0", "off.x", r"configs\.off\.x"),
+        ("off.changes.0", "off.changes.1", r"configs\.off\.changes\.1: the stack ends at L0"),
+        ("append", "memory", r"configs\.off\.changes\.0\.memory"),
+        ("off.changes.0", "off.changes.x", r"configs\.off\.changes\.x"),
+        ("changes.0", "change.0", r"configs\.off\.change: "),
+        (GOOD, f"measured = ['on', 'of']\n{GOOD}", "measured: of is none of its configs: off, on"),
     ],
 )
 def test_a_bad_configuration_is_named(tmp_path, old, new, says):
@@ -80,16 +82,17 @@ def test_a_bad_configuration_is_named(tmp_path, old, new, says):
 BASE = (
     GOOD
     + "[[levels]]\ncpus = 1\nmemory = 64\nqemu = ['-a']\ndevices = ['-device', 'old']\n"
-    + "[configs.on.1]\nqemu = ['-b']\n[configs.off.1]\nqemu = ['-c']\n"
+    + "[configs.on.changes.1]\nqemu = ['-b']\n[configs.off.changes.1]\nqemu = ['-c']\n"
 )
 DERIVED = (
     "base = 'b'\ndescription = 'd'\n[changes.1]\ndevices = ['-device', 'new']\nhost = ['true']\n"
-    "[configs.on.1]\ndevices = ['-device', 'on']\n"
+    "[configs.on.changes.1]\ndevices = ['-device', 'on']\n"
 )
 
 
 def derived(tmp_path, text):
     (tmp_path / "b.toml").write_text(BASE)
+    (tmp_path / "c.toml").write_text(GOOD + "[configs.on]\n")
     (tmp_path / "s.toml").write_text(text)
     return load_stack("s", tmp_path)
 
@@ -106,17 +109,68 @@ def test_a_derived_stack_keeps_what_it_does_not_name(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("changes.1", "changes.2", r"changes\.2: the stack b ends at L1"),
-        ("on.1", "on.2", r"configs\.on\.2: the stack ends at L1"),
+        ("[changes.1", "[changes.2", r"changes\.2: the stack b ends at L1"),
+        ("on.changes.1", "on.changes.2", r"configs\.on\.changes\.2: the stack ends at L1"),
         ("host", "hosts", r"changes\.1\.hosts"),
         ("base = 'b'", "base = 's'", "cannot be its own base: s <- s"),
         ("base = 'b'", "base = 'x'", "x.toml: no such stack"),
         ("base = 'b'", "base = 'b'\nlevels = []", "levels"),
+        ("[configs.on.c", "[configs.on]\nlike = 'b'\n[configs.on.c", r"configs\.on\.like: "),
+        ("[configs.on.c", "[configs.on]\nlike = 'b:of'\n[configs.on.c", "b: this stack has no configuration of"),
+        ("[configs.on.c", "[configs.on]\nlike = 's:on'\n[configs.on.c", "cannot be its own base: s <- s"),
+        ("[configs.on.c", "[configs.on]\nlike = 'c:on'\n[configs.on.c", "c:on has other levels, CPUs or memory"),
     ],
 )
 def test_a_bad_derived_stack_is_named(tmp_path, old, new, says):
     with pytest.raises(UserError, match=says):
         derived(tmp_path, DERIVED.replace(old, new))
+
+
+def test_a_configuration_may_be_like_one_of_another_stack_but_for_what_it_names(tmp_path):
+    like = "[configs.other]\nlike = 'b:on'\n[configs.other.changes.1]\nhost = ['false']\n"
+    level = derived(tmp_path, DERIVED + like).configured("other").levels[1]
+    assert (level.qemu, level.devices, level.host) == (("-b",), ("-device", "old"), ("false",))
+
+
+def test_a_configuration_may_be_without_patches_and_keeps_being_so(tmp_path):
+    like = "[configs.old]\npatched = false\n[configs.like]\nlike = 's2:old'\n"
+    stack = derived(tmp_path, DERIVED + like.partition("[configs.like]")[0])
+    assert [stack.configured(name).patched for name in ("on", "off", "old")] == [True, True, False]
+    (tmp_path / "s.toml").rename(tmp_path / "s2.toml")
+    (tmp_path / "s.toml").write_text(DERIVED + like)
+    assert not load_stack("s", tmp_path).configured("like").patched
+
+
+def test_what_is_measured_can_be_narrowed(tmp_path):
+    stack = derived(tmp_path, DERIVED + "[configs.old]\n")
+    assert stack.variants == ("on", "off", "old")
+    assert stack.narrowed(("old", "on")).variants == ("old", "on")
+    assert stack.narrowed(()) == stack
+    one = derived(tmp_path, DERIVED.replace("[changes", "measured = ['off']\n[changes"))
+    assert (one.variants, one.narrowed(()).variants, one.narrowed(("on",)).variants) == (("off",), ("off",), ("on",))
+    with pytest.raises(UserError, match="no configuration of"):
+        stack.narrowed(("on", "of"))
+
+
+def test_levels_are_what_they_are_whatever_the_stack_is_called(tmp_path):
+    stack = derived(tmp_path, DERIVED)
+    other = stack.model_copy(update={"name": "t", "description": "e", "experiments": ("ipi",)})
+    assert stack.essence(1) == other.essence(1) != stack.essence(0)
+    assert stack.essence(1) != stack.model_copy(update={"machine": "tcg"}).essence(1)
+    assert len({stack.configured(name).essence(1) for name in ("on", "off")}) == 2
+
+
+def test_the_matrix_has_each_mechanism_alone_and_all_together():
+    stack = load_stack("matrix")
+    on = {name: stack.configured(name).levels for name in stack.variants}
+    assert on["dvh"] == load_stack("vp").configured("on").levels
+    assert on["off"] == load_stack("virtio").configured("off").levels
+    assert not stack.configured("base").patched
+    devices = {name: levels[2].devices == on["dvh"][2].devices for name, levels in on.items()}
+    assert [name for name, assigned in devices.items() if assigned] == ["vp-nopi", "vp", "dvh"]
+    posting = [name for name, levels in on.items() if "intel-iommu.pi=on" in levels[1].qemu]
+    assert posting == ["vp", "dvh"]
+    assert [name for name, levels in on.items() if levels[1].parameters] == ["idle", "dvh"]
 
 
 def test_virtual_passthrough_is_on_only_and_of_the_devices_that_are_cascaded_otherwise():

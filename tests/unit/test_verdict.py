@@ -14,7 +14,7 @@ from dvhbuild.experiments import EXPERIMENTS, choose
 from dvhbuild.result import Case
 from dvhbuild.stack import DIRECTORY, load_stack
 from dvhbuild.tables import verdict_table
-from dvhbuild.verdict import Bound, check, judge, load_bounds, ranked, summary
+from dvhbuild.verdict import Bound, check, judge, load_bounds, ranked, summary, unjudged
 
 VM = ROW.model_copy(update={"config": "vm", "level": 1, "instructions_p50": 1000.0})
 ON = ROW.model_copy(update={"config": "on", "instructions_p50": 1500.0})
@@ -40,8 +40,11 @@ def test_a_bound_relative_to_another_configuration(most, holds):
 
 def test_a_bound_relative_to_what_was_not_measured():
     bound = Bound(metric="instructions_p50", config="on", relative_to="vm", max=1.5, why="it should")
-    with pytest.raises(UserError, match="cpuid: no row of config vm"):
-        judge(result(ON), [bound])
+    assert judge(result(ON), [bound]) == ()
+    assert unjudged(result(ON), [bound, bound]) == (
+        "cpuid at level 1 (vm) was not measured, to which a bound is relative",
+    )
+    assert unjudged(result(ON, VM), [bound]) == ()
 
 
 def test_a_bound_of_other_stacks_does_not_match():
@@ -145,7 +148,8 @@ def test_the_table_of_bounds():
     [
         ({"operation": "ipi-to-come"}, "bound.1: lost of ipi-to-come: nothing that it is for is measured$"),
         ({"operation": ["ipi", "old-ipi"]}, "lost of old-ipi: nothing that it is for is measured$"),
-        ({"operation": "ipi", "config": "base"}, "lost of ipi: nothing that it is for is measured$"),
+        ({"operation": "ipi", "config": "base"}, "lost of ipi: nothing that it is for is measured in base$"),
+        ({"config": ["on", "of"]}, "lost of every operation: nothing that it is for is measured in of$"),
         ({"operation": "ipi", "level": 3}, "lost of ipi: nothing that it is for is measured$"),
         ({"stacks": ["one", "three"]}, "lost of every operation: .* is measured on the stack three$"),
         ({"operation": "doorbell", "stacks": ["one", "two"]}, "lost of doorbell: .* is measured on the stack one$"),
@@ -168,7 +172,8 @@ def test_a_bound_that_is_for_something_is_none(selectors):
 def test_our_bounds_are_for_what_we_measure():
     bounds = load_bounds()
     check(bounds, full_runs())
-    assert {bound.config for bound in bounds} - {None} == {"base", "off", "on", "vm"}
+    configs = frozenset().union(*(bound.config for bound in bounds if bound.config))
+    assert configs == {"vm", "on", *load_stack("matrix").variants}
 
 
 @pytest.mark.parametrize("metric", ["lost", "early", "wrong"])
@@ -181,6 +186,12 @@ def test_nothing_may_be_lost_early_or_wrong_anywhere(metric):
 def test_each_row_of_the_usual_run_has_a_bound_of_its_own_exits_or_entries(case):
     own = [bound for bound in load_bounds() if bound.operation and bound.matches(case, "base-2cpu")]
     assert {bound.metric for bound in own} & {"l0_exits_per_op", "l1_entries_per_op"}
+
+
+@pytest.mark.parametrize("mechanism", ["ipi", "timer", "vp", "dvh"])
+def test_each_mechanism_has_bounds_of_its_own(mechanism):
+    single = [bound for bound in load_bounds() if bound.config and mechanism in bound.config]
+    assert {(bound.metric, bound.max) for bound in single} >= {("l0_exits_per_op", 1), ("l1_entries_per_op", 0)}
 
 
 @pytest.mark.parametrize(
@@ -230,13 +241,22 @@ def test_what_dvh_changes_is_measured_off_and_on_and_in_a_vm():
     runs = _runs(Job(stack, choose(["exits", "ipi"], stack), 1000))
     measured = [(run.level, run.variant, run.guest, [config for _, config in run.experiments]) for run in runs]
     assert measured == [
-        (2, "off", "probe", ["base", "off"]),
+        (2, "off", "probe", ["off", "off"]),
         (2, "on", "probe", ["on"]),
         (2, "off", "linux", ["off"]),
         (2, "on", "linux", ["on"]),
-        (1, "off", "probe", ["base", "vm"]),
+        (1, "off", "probe", ["vm", "vm"]),
         (1, "off", "linux", ["vm"]),
     ]
+
+
+def test_each_configuration_of_the_matrix_is_measured_and_what_none_changes_in_two():
+    stack = load_stack("matrix")
+    measured = cases(Job(stack, choose((), stack), 1))
+    assert {case.config for case in measured if case.experiment == "ipi" and case.level == 2} == set(stack.variants)
+    assert {case.config for case in measured if case.experiment == "exits" and case.level == 2} == {"base", "off"}
+    assert {case.config for case in measured if case.level == 1} == {"base", "vm"}
+    assert len(set(measured)) == len(measured)
 
 
 def test_linuxes_are_watched_on_machines_of_their_own_if_that_is_asked_for():
@@ -260,4 +280,4 @@ def test_what_is_measured_is_known_before():
     of_ipi = [case for case in cases(Job(stack, choose(["exits", "ipi"], stack), 1)) if case.experiment == "ipi"]
     assert len(of_ipi) == 3 * len(EXPERIMENTS["ipi"].operations)
     assert Case("ipi", "linux-ipi", "on", 2) in of_ipi
-    assert full_runs().keys() == {"base-2cpu", "virtio", "vp", "vp-nopi"}
+    assert full_runs().keys() == {"base-2cpu", "matrix", "virtio", "vp", "vp-nopi"}
