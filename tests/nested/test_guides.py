@@ -98,7 +98,7 @@ def test_a_host_and_its_guest_hypervisor_say_that_they_use_dvh(builder, tmp_path
     assert (told, used.split()) == ("", ["enable_ipiv:Y", "apic_timer_virt:Y", "halt_in_guest:auto"])
     counts = dict(line.rpartition("/")[2].split(":") for line in counted.split())
     assert int(counts["nested_ipiv"]) >= 100
-    assert int(counts["nested_timer"]) > 0
+    assert min(int(counts[f"nested_timer_{what}"]) for what in ("armed", "fired")) > 0
     assert int(counts["nested_run"]) > 0
 
 

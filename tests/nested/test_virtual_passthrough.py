@@ -42,6 +42,18 @@ MOVE_AS_IT_COMES = f"""
     done
     awk '/virtio3-input.0/ {{ print $2, $3 }}' /proc/interrupts"""
 
+PACKETS = 10_000
+
+BESIDES_VCPUS = """
+    for task in /proc/{qemu}/task/*; do
+        read name < $task/comm
+        case "$name" in
+        "CPU "*/KVM | vhost-*) ;;
+        *) sed -n 's/^se.sum_exec_runtime *: *//p' $task/sched ;;
+        esac
+    done | awk '{{ sum += $1 }} END {{ print sum }}'"""
+"""Milliseconds that QEMU's other threads have run, of disks and the main loop; vhost's are the kernel's."""
+
 STALL = 100_000_000
 """Instructions: less than it takes TCP to send anew (200 ms, at 3.5 GHz), were an interrupt lost."""
 
@@ -136,6 +148,21 @@ def test_iperf3_streams(nest, network, direction):
     LOG.info("10.0.%d.1 %s: %.0f Mbit/s", network, direction, end["sum_received"]["bits_per_second"] / 1e6)
     assert end["sum_sent"]["bytes"] >= STREAM
     assert end["sum_received"]["bytes"] >= STREAM - IN_FLIGHT
+
+
+def test_packets_by_vhost_need_neither_l1_nor_l0s_qemu(nest):
+    l0, l2 = nest.levels[0].agent, Load(2, nest.levels[1].agent, nest.top.agent)
+    qemu = nest.pid(1)
+    entries, threads = f"cat /sys/kernel/debug/kvm/{qemu}-*/nested_run", BESIDES_VCPUS.format(qemu=qemu)
+    assigned = any("vfio-pci" in word for word in nest.stack.levels[2].devices)
+    count = PACKETS if assigned else PACKETS // 10
+    before, worked = int(l0.check(entries)), float(l0.check(threads))
+    outcome = l2.run("linux-echo", count, "10.0.1.1")
+    by_l1, by_qemu = int(l0.check(entries)) - before, float(l0.check(threads)) - worked
+    LOG.info("%d packets: L1 entered L2 %d times, L0's QEMU worked for %.1f ms", count, by_l1, by_qemu)
+    assert (outcome.ops, outcome.lost) == (count, 0)
+    assert (by_l1 < count // 100) == assigned
+    assert by_qemu < 1 or not assigned
 
 
 def test_l0s_kvm_waits_only_for_what_a_move_changes(nest):
