@@ -20,14 +20,21 @@ PROGRAM = Path("/usr/bin/iperf3")
 WHERE = "/dvh/iperf"
 """Where the guests have it."""
 
+CANCELLING = "libgcc_s.so.1"
+"""iperf3 has threads since 3.16, and ends them by pthread_cancel()."""
+
 _LIBRARY = re.compile(r"(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
 
 def libraries(said: str) -> tuple[Path, ...]:
-    """The files that a program is linked to, of what ldd said; raises HostError if one is missing."""
+    """The files that a program is linked to, of what ldd said, and what libc loads when a thread is cancelled.
+
+    Raises HostError if one is missing.
+    """
     if missing := re.search(r"^\s*(.+ => not found)$", said, re.MULTILINE):
         raise HostError(f"{PROGRAM}: {missing[1]}", remedy="apt-get install --reinstall iperf3, and what it depends on")
-    return tuple(Path(path) for path in _LIBRARY.findall(said))
+    linked = tuple(Path(path) for path in _LIBRARY.findall(said))
+    return (*linked, *(path.with_name(CANCELLING) for path in linked if path.name == "libc.so.6"))
 
 
 def parts() -> tuple[Path, ...]:
