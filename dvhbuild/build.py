@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from dvhbuild.bases import Source, load_bases, obtain
 from dvhbuild.errors import UserError
-from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe, TestsRecipe
+from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe, ModulesDiskRecipe, TestsRecipe
 from dvhbuild.machine import bochs
 from dvhbuild.recipes import (
     BochsRecipe,
@@ -17,6 +18,8 @@ from dvhbuild.recipes import (
     GuestRecipe,
     IperfRecipe,
     KernelRecipe,
+    KvmModulesRecipe,
+    ModularKernelRecipe,
     QemuRecipe,
     QtestsRecipe,
     SelftestsRecipe,
@@ -24,7 +27,7 @@ from dvhbuild.recipes import (
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Stack
-from dvhbuild.store import Entry, Recipe, Store
+from dvhbuild.store import Entry, Recipe, Store, digest_files
 
 COMPONENTS = ("linux", "qemu", "bochs", "busybox", "guest")
 UNPATCHED: Mapping[str, tuple[str, ...]] = {
@@ -37,8 +40,9 @@ SERIES = {"linux": "linux/6.12", "qemu": "qemu/10.0", "bochs": "bochs/3.0"}
 """Which directory below `patches` belongs to a base; busybox has none."""
 
 FRAGMENTS = {
-    "linux": ("common", "hypervisor", "guest"),
-    "linux-debug": ("common", "hypervisor", "guest", "debug"),
+    "linux": ("common", "hypervisor", "kvm", "guest"),
+    "linux-debug": ("common", "hypervisor", "kvm", "guest", "debug"),
+    "linux-modular": ("common", "hypervisor", "kvm-modules", "guest"),
     "linux-posted-msi": ("common", "guest", "posted-msi"),
 }
 """What each kernel's configuration is put together from, in `kernel-configs`."""
@@ -60,12 +64,14 @@ class Artifacts:
 class Builder:
     """Looks things up and builds them as they are asked for; what was built before costs milliseconds.
 
-    With `debug`, Linux is one that looks for bugs of its own. If not `patched`, Linux and QEMU are as UNPATCHED says.
+    With `debug`, Linux is one that looks for bugs of its own; with `modular`, one that an edit of KVM leaves as it is,
+    and KVM are `modules_disk`. If not `patched`, Linux and QEMU are as UNPATCHED says.
     """
 
     settings: Settings
     debug: bool = False
     patched: bool = True
+    modular: bool = False
     _sources: dict[str, Source] = field(default_factory=dict, init=False, repr=False, compare=False)
     _applied: dict[str, Applied] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -87,7 +93,7 @@ class Builder:
         if not self.imported(name).patched:
             return self
         own = {component: path for component, path in self.settings.own.items() if component != name}
-        return Builder(replace(self.settings, own=own), self.debug, self.patched)
+        return Builder(replace(self.settings, own=own), self.debug, self.patched, self.modular)
 
     def of(self, stack: Stack) -> Builder:
         """What builds for `stack`, which has our patches or not: this one, or one of its own."""
@@ -139,13 +145,38 @@ class Builder:
 
     def kernel(self, name: str = "") -> KernelRecipe:
         """The recipe of Linux: the levels', or the one of FRAGMENTS that is called `name`."""
+        if not name and self.modular:
+            return self._modular_kernel
         name = name or ("linux-debug" if self.debug else "linux")
         tree = name if self.patched else f"{name}-unpatched"
-        fragments = tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS[name])
-        return KernelRecipe(self.applied("linux"), fragments, tree)
+        return KernelRecipe(self.applied("linux"), self._fragments(name), tree)
+
+    @cached_property
+    def _modular_kernel(self) -> ModularKernelRecipe:
+        return ModularKernelRecipe(self.applied("linux"), self._fragments("linux-modular"), "linux-modular")
+
+    def _fragments(self, kernel: str) -> tuple[Path, ...]:
+        return tuple(self.settings.root / "kernel-configs" / f"{part}.config" for part in FRAGMENTS[kernel])
+
+    @property
+    def modules_recipe(self) -> KvmModulesRecipe:
+        """The recipe of KVM's modules for the kernel of `modular`."""
+        return KvmModulesRecipe(self._modular_kernel)
+
+    def modules_disk(self, *, blank: bool = False) -> Entry:
+        modules = None if blank else self.store.obtain(self.modules_recipe)
+        return self.store.obtain(ModulesDiskRecipe(modules))
 
     def entry(self, name: str, *, anew: bool = False) -> Entry:
-        return self.store.obtain(self.recipe(name), anew=anew)
+        """Component `name`.
+
+        A modular Linux has the digest of what came out, not of what went in: if an edited header makes the same kernel
+        as before, a machine that was saved with that is as good as ever.
+        """
+        entry = self.store.obtain(self.recipe(name), anew=anew)
+        if name == "linux" and self.modular:
+            return replace(entry, digest=digest_files(entry.path / "bzImage"))
+        return entry
 
     @cached_property
     def artifacts(self) -> Artifacts:

@@ -20,6 +20,12 @@ ISOLINUX = (Path("/usr/lib/ISOLINUX/isolinux.bin"), Path("/usr/lib/syslinux/modu
 DIRECTORIES = ("bin", "dev", "dvh", "etc", "proc", "root", "run", "sys", "tmp")
 SPARE = 8 << 20
 """Bytes of the files' disk beyond what its files take: ext4's own structures."""
+BLOCK = 4096
+
+MODULES = "modules.img"
+MODULES_BYTES = 16 << 20
+MODULES_TIME = 946_684_800
+"""A disk of modules: always of the same size and time of modification, which the emulator's saved states remember."""
 
 
 def _log(settings: Settings, name: str) -> Path:
@@ -120,13 +126,44 @@ class TestsRecipe:
         _make_disk(self.selftests.path / "bin", out / "files.img", settings)
 
 
+@dataclass(frozen=True)
+class ModulesDiskRecipe:
+    """A read-only ext4 disk with `modules`, or a blank one of the same size: what a machine has when it is saved.
+
+    It may have other modules when it is restored, if it has not read the disk before.
+    """
+
+    modules: Entry | None
+    name: str = "kvm-modules-disk"
+
+    def inputs(self) -> Mapping[str, str]:
+        return {"modules": self.modules.digest if self.modules else "none", "recipe": recipe_digest(__file__)}
+
+    def build(self, out: Path, settings: Settings) -> None:
+        """Make `out`/modules.img; raises HostError if the modules do not fit."""
+        disk = out / MODULES
+        if self.modules:
+            tree = out / "tree"
+            tree.mkdir()
+            for module in self.modules.path.glob("*.ko"):
+                shutil.copy(module, tree)
+            _make_ext4(tree, disk, MODULES_BYTES // BLOCK, settings)
+            shutil.rmtree(tree)
+        else:
+            disk.touch()
+            os.truncate(disk, MODULES_BYTES)
+        os.utime(disk, (MODULES_TIME, MODULES_TIME))
+
+
 def _make_disk(tree: Path, image: Path, settings: Settings) -> None:
     size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
-    blocks = (size * 11 // 10 + SPARE) // 4096
-    log = _log(settings, "files")
-    mke2fs = ("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-m", "0", "-d", tree)
-    with step(settings.reporter, "make the guests' disk", log):
-        run([*mke2fs, image, str(blocks)], reporter=settings.reporter, log=log)
+    with step(settings.reporter, "make the guests' disk"):
+        _make_ext4(tree, image, (size * 11 // 10 + SPARE) // BLOCK, settings)
+
+
+def _make_ext4(tree: Path, image: Path, blocks: int, settings: Settings) -> None:
+    mke2fs = ("mke2fs", "-q", "-t", "ext4", "-b", str(BLOCK), "-O", "^has_journal", "-m", "0", "-d", tree)
+    run([*mke2fs, image, str(blocks)], reporter=settings.reporter, log=_log(settings, "files"))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvhbuild.build import Builder
+from dvhbuild.image import MODULES
 from dvhbuild.locks import locked
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.machine.bochs import BochsParts
@@ -52,7 +53,8 @@ def run_directory(settings: Settings, name: str) -> Path:
 class StateRecipe:
     """The machine of `stack` at the prompt of `level`, made by booting on from the level below.
 
-    `disk` holds its files.img, those of the levels' own if that is None.
+    `disk` holds its files.img, those of the levels' own if that is None. If the builder's Linux is modular, KVM is not
+    loaded yet, and the disk for its modules is blank: a machine that is restored finds the builder's there.
     """
 
     builder: Builder
@@ -66,7 +68,9 @@ class StateRecipe:
 
     def inputs(self) -> Mapping[str, str]:
         builder = self.builder.of(self.stack)
+        blank = {"modules": builder.modules_disk(blank=True).digest} if builder.modular else {}
         return {
+            **blank,
             "bochs": builder.entry("bochs").digest,
             "cd": builder.cd(self.stack).digest,
             "files": (self.disk or builder.artifacts.files).digest,
@@ -81,7 +85,9 @@ class StateRecipe:
         if self.level:
             state = replace(self, level=self.level - 1)
         directory = run_directory(settings, self.name)
-        with _nest(self.builder.of(self.stack), self.stack, directory, state, self.disk) as nest:
+        builder = self.builder.of(self.stack)
+        blank = builder.modules_disk(blank=True) if builder.modular else None
+        with _nest(builder, self.stack, directory, state, self.disk, blank) as nest:
             nest.boot(self.level)
             with step(settings.reporter, f"save the machine at L{self.level}'s prompt"):
                 nest.save(out / "machine")
@@ -94,7 +100,7 @@ def bring_up(
     """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case.
 
     Each level is saved at its prompt, booted on from the one below. With `disk`, L0's /dvh is its files.img; what the
-    levels above need is not there then.
+    levels above need is not there then. L0 has the modules of a modular Linux on its second disk.
     """
     builder = builder.of(stack)
     if stack.machine == "tcg":
@@ -102,12 +108,13 @@ def bring_up(
             nest.boot(level)
             yield nest
         return
+    modules = builder.modules_disk() if builder.modular else None
     if fresh:
-        with _nest(builder, stack, directory, None, disk) as nest:
+        with _nest(builder, stack, directory, None, disk, modules) as nest:
             nest.boot(level)
             yield nest
         return
-    with _nest(builder, stack, directory, StateRecipe(builder, stack, level, disk), disk) as nest:
+    with _nest(builder, stack, directory, StateRecipe(builder, stack, level, disk), disk, modules) as nest:
         builder.store.prune("state-", max_days=STATE_DAYS, max_bytes=STATE_BYTES)
         yield nest
 
@@ -124,11 +131,19 @@ def _tcg_nest(builder: Builder, stack: Stack, directory: Path) -> Iterator[Nest]
 
 
 @contextmanager
-def _nest(builder: Builder, stack: Stack, directory: Path, state: Recipe | None, disk: Entry | None) -> Iterator[Nest]:
+def _nest(
+    builder: Builder,
+    stack: Stack,
+    directory: Path,
+    state: Recipe | None,
+    disk: Entry | None,
+    modules: Entry | None = None,
+) -> Iterator[Nest]:
     """A machine, booted or restored, and the levels that it has from the start; `state` is kept until they answer."""
     cd = builder.cd(stack).path / "l0.iso"
     files = (disk or builder.artifacts.files).path / "files.img"
-    parts = BochsParts(builder.entry("bochs").path, cd, files)
+    more = modules.path / MODULES if modules else None
+    parts = BochsParts(builder.entry("bochs").path, cd, files, more)
     with ExitStack() as used:
         saved = used.enter_context(builder.store.use(state)).path / "machine" if state else None
         with bochs.start(parts, stack.levels[0], directory, builder.settings, saved) as machine:

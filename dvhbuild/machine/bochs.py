@@ -53,16 +53,22 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class BochsParts:
-    """What a Bochs machine is made of: the directory of the emulator and its BIOS, L0's boot CD, the files' disk."""
+    """What a Bochs machine is made of: the directory of the emulator and its BIOS, L0's boot CD, the files' disk.
+
+    `more` is a further disk. As long as L0 has not read it, it may hold something else in a machine that is restored
+    than in the one that was saved; but size and time of modification have to be the same.
+    """
 
     bochs: Path
     cd: Path
     disk: Path
+    more: Path | None = None
 
 
 def options(parts: BochsParts, level: Level, serial: Sequence[Path], directory: Path) -> tuple[str, ...]:
     """The bochsrc of a machine with the CPUs and memory of `level` and the lines `serial` (com1 first), a line each."""
     cpu = "model=corei7_skylake_x, reset_on_triple_fault=0, ignore_bad_msrs=1"
+    disks = {"disk": ("ata0-master", parts.disk), "more": ("ata0-slave", parts.more)}
     return (
         "display_library: nogui",
         f"memory: guest={level.memory}, host={level.memory}, block_size={BLOCK_KIB}",
@@ -71,7 +77,11 @@ def options(parts: BochsParts, level: Level, serial: Sequence[Path], directory: 
         f"cpu: {cpu}, count={level.cpus}, ips={IPS}, msrs={directory / 'msrs.def'}",
         "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
         "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
-        f"ata0-master: type=disk, path={parts.disk}, mode=volatile, journal={directory / 'disk.redolog'}",
+        *(
+            f"{place}: type=disk, path={path}, mode=volatile, journal={directory / name}.redolog"
+            for name, (place, path) in disks.items()
+            if path
+        ),
         f"ata1-master: type=cdrom, path={parts.cd}, status=inserted",
         "boot: cdrom",
         "pci: enabled=1, chipset=i440fx",

@@ -6,6 +6,7 @@ from dvhbuild.recipes.busybox import BusyboxRecipe
 from dvhbuild.recipes.guest import GuestRecipe
 from dvhbuild.recipes.iperf import IperfRecipe
 from dvhbuild.recipes.kernel import KernelRecipe
+from dvhbuild.recipes.modules import KvmModulesRecipe, ModularKernelRecipe
 from dvhbuild.recipes.qemu import QemuRecipe
 from dvhbuild.recipes.qtests import QtestsRecipe
 from dvhbuild.recipes.selftests import SelftestsRecipe
@@ -16,6 +17,8 @@ __all__ = [
     "GuestRecipe",
     "IperfRecipe",
     "KernelRecipe",
+    "KvmModulesRecipe",
+    "ModularKernelRecipe",
     "QemuRecipe",
     "QtestsRecipe",
     "SelftestsRecipe",

@@ -58,11 +58,16 @@ class Work:
     log: Path
 
 
+def build_log(name: str, settings: Settings) -> Path:
+    """The log of the last build in the work area of `name`."""
+    return settings.logs / f"build-{name}.log"
+
+
 @contextmanager
 def work_area(name: str, applied: Applied, settings: Settings) -> Iterator[Work]:
     """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it."""
     area = settings.cache / "work" / name
-    log = settings.logs / f"build-{name}.log"
+    log = build_log(name, settings)
     with locked(settings, f"work-{name}"):
         area.mkdir(parents=True, exist_ok=True)
         log.parent.mkdir(parents=True, exist_ok=True)

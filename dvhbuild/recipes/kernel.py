@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Linux: one bzImage that serves as L0, L1 and L2.
 
-KVM is built in: a level then needs no module tree in its initrd, and the emulated CPUs load nothing at boot.
+KVM is built in: a level then needs no module tree in its initrd, and the emulated CPUs load nothing at boot. (`modules`
+has it as modules, for who edits it.)
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dvhbuild.store import digest_files
 
 _SYMBOL = re.compile(r"^(?:(CONFIG_\w+)=(.+)|# (CONFIG_\w+) is not set)$")
 _REPRODUCIBLE = {
+    "KBUILD_BUILD_VERSION": "1",
     "KBUILD_BUILD_TIMESTAMP": "2024-11-17 00:00:00 UTC",
     "KBUILD_BUILD_USER": "dvhbuild",
     "KBUILD_BUILD_HOST": "dvhbuild",
@@ -65,12 +67,16 @@ class KernelRecipe:
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bzImage, `out`/vmlinux and `out`/config."""
         with work_area(self.name, self.source, settings) as work:
-            self.configure(work, settings)
-            with step(settings.reporter, f"build {self.name}", work.log):
-                self.make(work, settings, jobs(), "bzImage")
+            self.image(work, settings)
             shutil.copy(work.build / "arch/x86/boot/bzImage", out)
             shutil.copy(work.build / "vmlinux", out)
             shutil.copy(work.build / ".config", out / "config")
+
+    def image(self, work: Work, settings: Settings) -> None:
+        """Make bzImage and vmlinux in `work.build`; raises what `configure` and `make` do."""
+        self.configure(work, settings)
+        with step(settings.reporter, f"build {self.name}", work.log):
+            self.make(work, settings, jobs(), "bzImage")
 
     def configure(self, work: Work, settings: Settings) -> None:
         """Write the .config of `work.build`; raises UserError for what a fragment asks for and Kconfig refuses."""

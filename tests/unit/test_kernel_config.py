@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dvhbuild.build import FRAGMENTS
 from dvhbuild.errors import UserError
 from dvhbuild.recipes.kernel import check_config, symbols
 from dvhbuild.settings import ROOT
@@ -28,8 +29,14 @@ def test_what_did_not_stick_is_named_with_its_file(line):
         check_config({FRAGMENT: line}, CONFIG)
 
 
-def test_our_fragments_do_not_contradict_each_other():
+@pytest.mark.parametrize("kernel", FRAGMENTS)
+def test_the_fragments_of_a_kernel_do_not_contradict_each_other(kernel):
     seen = {}
-    for path in sorted((ROOT / "kernel-configs").glob("*.config")):
-        for name, value in symbols(path.read_text()).items():
-            assert seen.setdefault(name, value) == value, f"{path}: {name}"
+    for part in FRAGMENTS[kernel]:
+        for name, value in symbols((ROOT / "kernel-configs" / f"{part}.config").read_text()).items():
+            assert seen.setdefault(name, value) == value, f"{part}: {name}"
+
+
+def test_every_fragment_is_part_of_a_kernel():
+    used = {part for parts in FRAGMENTS.values() for part in parts}
+    assert {path.stem for path in (ROOT / "kernel-configs").glob("*.config")} == used
