@@ -16,6 +16,7 @@ from rich.console import Console
 from dvhbuild import doctor as doctoring
 from dvhbuild.bases import load_bases
 from dvhbuild.build import COMPONENTS, Builder
+from dvhbuild.cli_iterate import iterate
 from dvhbuild.cli_report import report
 from dvhbuild.cli_selftests import test_kvm, test_qemu
 from dvhbuild.cli_series import series
@@ -57,6 +58,7 @@ cli.add_command(test_qemu)
 cli.add_command(verify)
 cli.add_command(compare)
 cli.add_command(report)
+cli.add_command(iterate)
 
 
 @cli.command()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from dvhbuild.junit import junit
 from dvhbuild.options import (
     again_option,
     as_json,
+    config_option,
     fresh_option,
     machine_option,
     new_file,
@@ -31,7 +32,7 @@ from dvhbuild.options import (
     scheduler_option,
     stack_option,
 )
-from dvhbuild.result import Result
+from dvhbuild.result import Result, Row
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
 from dvhbuild.tables import comparison_table, tables, verdict_table
@@ -58,9 +59,7 @@ TABLE_WIDTH = 200
     help="Operations of each kind; fewer than 1000 break a bound.",
 )
 @stack_option("matrix")
-@click.option(
-    "--config", "configs", multiple=True, help="Measure this configuration of the stack, or these, and no more."
-)
+@config_option
 @machine_option
 @again_option
 @fresh_option
@@ -168,15 +167,20 @@ def _show_comparison(comparison: Comparison, before: Result, after: Result, cons
     click.echo("inputs that changed:" if comparison.inputs else "the same inputs")
     for difference in comparison.inputs:
         click.echo(f"  {difference.what}: {difference.before} → {difference.after}")
+    show_rows(comparison, before.rows, after.rows, console)
+    if any((*before.idle, *before.tasks, *after.idle, *after.tasks)):
+        click.echo("idle Linuxes and tasks of L1 are not compared")
+
+
+def show_rows(comparison: Comparison, before: Iterable[Row], after: Iterable[Row], console: Console) -> None:
+    """Print what is different between rows, and how many are not."""
     if comparison.changed:
         console.print(comparison_table(comparison.changed))
     if repeats := sum(pair.repeats for pair in comparison.changed):
         click.echo(f"{repeats} of these by no more than {comparing.REPEATS:.0%}, as they may be from run to run")
-    old, new = ([row.case for row in result.rows] for result in (before, after))
+    old, new = ([row.case for row in rows] for rows in (before, after))
     for said, cases, others in (("no more", comparison.vanished, new), ("new", comparison.appeared, old)):
         if cases:
             click.echo(f"{said}: {comparing.names(cases, others)}")
     same = f"the same exits and entries, and instructions within {comparing.RESOLUTION}, as RDTSC can't tell less"
     click.echo(f"{count(len(comparison.unchanged), 'row')} unchanged: {same}")
-    if any((*before.idle, *before.tasks, *after.idle, *after.tasks)):
-        click.echo("idle Linuxes and tasks of L1 are not compared")

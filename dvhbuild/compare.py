@@ -7,7 +7,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dvhbuild.figures import count
@@ -100,10 +100,15 @@ class Comparison:
 
 def compare(before: Result, after: Result) -> Comparison:
     """Compare two results, whatever they are of."""
-    old, new = ({row.case: row for row in result.rows} for result in (before, after))
+    return replace(compare_rows(before.rows, after.rows), inputs=tuple(_differences(before, after)))
+
+
+def compare_rows(before: Iterable[Row], after: Iterable[Row]) -> Comparison:
+    """Compare rows, whatever led to them."""
+    old, new = ({row.case: row for row in rows} for rows in (before, after))
     pairs = [Pair(old[case], row) for case, row in new.items() if case in old]
     return Comparison(
-        inputs=tuple(_differences(before, after)),
+        inputs=(),
         changed=tuple(sorted((pair for pair in pairs if not pair.unchanged), key=lambda pair: pair.size, reverse=True)),
         unchanged=tuple(pair.after.case for pair in pairs if pair.unchanged),
         vanished=tuple(case for case in old if case not in new),

@@ -24,6 +24,9 @@ again_option = click.option("--again", is_flag=True, help="Measure even what was
 scheduler_option = click.option(
     "--scheduler", metavar="ADDRESS", help="Let the workers of this scheduler measure (dask scheduler, dask worker)."
 )
+config_option = click.option(
+    "--config", "configs", multiple=True, help="Measure this configuration of the stack, or these, and no more."
+)
 machine_option = click.option("--machine", type=click.Choice(get_args(Machine)), help="Run it on another machine.")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -26,7 +26,7 @@ def tables(result: Result, outcomes: Iterable[Outcome]) -> tuple[Table, ...]:
     beside an L2.
     """
     whole = matrix(result.rows, outcomes)
-    operations = _matrix(whole) if len(whole.columns) > FEW else (_rows(result.rows),)
+    operations = _matrix(whole) if len(whole.columns) > FEW else (rows_table(result.rows),)
     made = (*operations, _idle(result.idle), _tasks(result.tasks))
     return tuple(table for table in made if table.row_count)
 
@@ -64,7 +64,7 @@ def _marked(cell: Cell | None, tell: Callable[[Row], str]) -> Text:
     return Text(f"! {tell(cell.row)}", style="bold red") if cell.broken else Text(tell(cell.row))
 
 
-def _rows(rows: Iterable[Row]) -> Table:
+def rows_table(rows: Iterable[Row]) -> Table:
     """Operation x level; medians, and the largest number of exits where that is another."""
     numbers = ("level", "ops", "lost", "exits to L0", "max", "entries of L1", "max", "p50", "p90", "p99", "max")
     made = _table(("operation", "config"), numbers)

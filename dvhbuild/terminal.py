@@ -71,8 +71,8 @@ def _where(step: Step) -> str:
     return f"  ({step.log})" if step.log else ""
 
 
-def explain(error: DvhError, console: Console, command: str) -> None:
-    """Print `error` as one line, then its remedy, the guest's last lines, the log and the line that repeats it."""
+def explain(error: DvhError, console: Console, command: str | None = None) -> None:
+    """Print `error` as one line, then its remedy, the guest's last lines, the log and what repeats it, if any."""
     lines = [f"dvhbuild: {error.message}"]
     if error.remedy:
         lines.append(f"  try: {error.remedy}")
@@ -80,6 +80,7 @@ def explain(error: DvhError, console: Console, command: str) -> None:
         lines += [f"  L{error.level}| {line}" for line in error.tail]
     if error.log:
         lines.append(f"  log: {error.log}")
-    lines.append(f"  again: {command}")
+    if command:
+        lines.append(f"  again: {command}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
+from watched import Watched
 
 from dvhbuild import result
 from dvhbuild.lab import bring_up
@@ -20,10 +22,17 @@ IN_A_LEVEL = re.compile(r"^```sh l(\d)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def follow(builder, tmp_path):
+def heard():
+    """What `dvhbuild iterate` says, a round each."""
+    return []
+
+
+@pytest.fixture
+def follow(builder, tmp_path, heard):
     """Does what a guide says; returns the clone in which it was done."""
     clone, programs = tmp_path / "dvhbuild", tmp_path / "bin"
     subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, clone], check=True)
+    watched = []
     programs.mkdir()
     (programs / "dvhbuild").write_text(f'#!/bin/sh\nexec {sys.executable} -m dvhbuild "$@"\n')
     (programs / "dvhbuild").chmod(0o755)
@@ -41,13 +50,19 @@ def follow(builder, tmp_path):
         assert blocks
         for block in blocks:
             shell = ["bash", "-eu", "-c", block]
+            if " iterate " in block:  # goes on in a terminal of its own
+                watched.append(beside.enter_context(Watched(shell, tmp_path / "said", environ | variables, clone)))
+                heard.append(watched[0].hear())
+                continue
             done = subprocess.run(
                 shell, check=False, cwd=clone, env=environ | variables, capture_output=True, text=True
             )
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+            heard.extend(each.hear() for each in watched)
         return clone
 
-    return run
+    with ExitStack() as beside:
+        yield run
 
 
 def test_an_operation_is_added(follow):
@@ -107,3 +122,13 @@ def test_the_paper_is_reproduced(follow):
     text = (clone / "paper.md").read_text()
     assert [name for name in ("Hypercall", "DevNotify", "ProgramTimer", "SendIPI") if f"| {name} |" not in text] == []
     assert (clone / "paper.html").stat().st_size > 100_000
+
+
+def test_a_patch_is_iterated_on(follow, heard):
+    follow("iterate.md")
+    first, edited, back = heard
+    assert "compared" not in first
+    assert re.search(r"^ *ipi +on +2 +1 → 4 +0 → 3 ", edited, re.MULTILINE)
+    assert not re.search(r"^ *\S+ +off +2 +(\d+ +)?\d+ →", edited, re.MULTILINE)  # instructions may
+    assert "8 rows unchanged" in back
+    assert "measured before" in back
