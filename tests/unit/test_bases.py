@@ -502,7 +502,7 @@ class TestDebian:
 
     @pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt")
     def test_configuration_is_one_that_apt_reads(self, quiet, fake):
-        environment = apt._configure("trixie", quiet)
+        environment = apt._configure("trixie", quiet).environment
         argv = ["/usr/bin/apt-config", "dump", "Dir::State"]
         said = subprocess.run(
             argv, env={**os.environ, **environment}, capture_output=True, text=True, check=True
