@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from dvhbuild import packages
 from dvhbuild.bases import Source, load_bases, obtain
 from dvhbuild.errors import UserError
 from dvhbuild.image import CdRecipe, FilesRecipe, InitrdRecipe, ModulesDiskRecipe, TestsRecipe
 from dvhbuild.machine import bochs
+from dvhbuild.packages import Packages
 from dvhbuild.recipes import (
     BochsRecipe,
     BusyboxRecipe,
@@ -23,7 +25,9 @@ from dvhbuild.recipes import (
     QemuRecipe,
     QtestsRecipe,
     SelftestsRecipe,
+    WorkloadsRecipe,
 )
+from dvhbuild.recipes.workloads import PACKAGES
 from dvhbuild.series import Applied, Imported, Series, apply, import_base, load_series
 from dvhbuild.settings import Settings
 from dvhbuild.stack import Stack
@@ -185,6 +189,22 @@ class Builder:
         iperf = self.store.obtain(IperfRecipe())
         files = self.store.obtain(FilesRecipe(linux, self.initrd, qemu, guest, iperf))
         return Artifacts(bochs, linux, qemu, guest, self.initrd, files)
+
+    @cached_property
+    def packages(self) -> Packages:
+        """Those that the workloads' programs are of."""
+        return packages.obtain(PACKAGES, self.settings)
+
+    @cached_property
+    def workloads(self) -> Entry:
+        """What the workloads run, which is downloaded if it must be."""
+        return self.store.obtain(WorkloadsRecipe(self.packages))
+
+    @cached_property
+    def workloads_disk(self) -> Entry:
+        """The guests' files, and what the workloads run."""
+        made, iperf = self.artifacts, self.store.obtain(IperfRecipe())
+        return self.store.obtain(FilesRecipe(made.linux, made.initrd, made.qemu, made.guest, iperf, self.workloads))
 
     @cached_property
     def initrd(self) -> Entry:

@@ -12,6 +12,7 @@ from pathlib import Path
 from dvhbuild.errors import HostError
 from dvhbuild.process import run
 from dvhbuild.recipes.common import recipe_digest
+from dvhbuild.recipes.workloads import CLOCKS
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 from dvhbuild.store import Entry, digest_files
@@ -82,17 +83,22 @@ class InitrdRecipe:
 
 @dataclass(frozen=True)
 class FilesRecipe:
-    """A read-only ext4 disk, /dvh at every level: the kernel, initrd, QEMU and firmware, probe, iperf3."""
+    """A read-only ext4 disk, /dvh at every level: the kernel, initrd, QEMU and firmware, probe, iperf3.
+
+    With `workloads`, those as well.
+    """
 
     kernel: Entry
     initrd: Entry
     qemu: Entry
     guest: Entry
     iperf: Entry
+    workloads: Entry | None = None
     name: str = "files"
 
     def inputs(self) -> Mapping[str, str]:
-        parts = (self.kernel, self.initrd, self.qemu, self.guest, self.iperf)
+        more = (self.workloads,) if self.workloads else ()
+        parts = (self.kernel, self.initrd, self.qemu, self.guest, self.iperf, *more)
         return {**{part.name: part.digest for part in parts}, "recipe": recipe_digest(__file__)}
 
     def build(self, out: Path, settings: Settings) -> None:
@@ -107,6 +113,11 @@ class FilesRecipe:
         shutil.copytree(self.iperf.path / "iperf", tree / "iperf")
         (tree / "bin").mkdir()
         shutil.copy(self.iperf.path / "iperf3", tree / "bin")
+        if self.workloads:
+            shutil.copytree(self.workloads.path / "workloads", tree / "workloads")
+            shutil.copytree(self.workloads.path / "bin", tree / "bin", dirs_exist_ok=True)
+            for clock in set(CLOCKS.values()):
+                shutil.copy(self.guest.path / "lib" / clock, tree / "workloads")
         _make_disk(tree, out / "files.img", settings)
         shutil.rmtree(tree)
 

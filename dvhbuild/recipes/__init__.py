@@ -10,6 +10,7 @@ from dvhbuild.recipes.modules import KvmModulesRecipe, ModularKernelRecipe
 from dvhbuild.recipes.qemu import QemuRecipe
 from dvhbuild.recipes.qtests import QtestsRecipe
 from dvhbuild.recipes.selftests import SelftestsRecipe
+from dvhbuild.recipes.workloads import WorkloadsRecipe
 
 __all__ = [
     "BochsRecipe",
@@ -22,4 +23,5 @@ __all__ = [
     "QemuRecipe",
     "QtestsRecipe",
     "SelftestsRecipe",
+    "WorkloadsRecipe",
 ]

@@ -29,9 +29,9 @@ def compiler(name: str) -> str:
     return text.splitlines()[0]
 
 
-def recipe_digest(module: str) -> str:
-    """Digest of a recipe's own source file, given its `__file__`."""
-    return digest_files(Path(module))
+def recipe_digest(*modules: str) -> str:
+    """Digest of a recipe's own source files, given the `__file__` of each."""
+    return digest_files(*map(Path, modules))
 
 
 def jobs() -> str:

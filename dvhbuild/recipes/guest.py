@@ -27,7 +27,7 @@ class GuestRecipe:
         return {"source": digest_files(self.source), "compiler": compiler("gcc"), "recipe": recipe_digest(__file__)}
 
     def build(self, out: Path, settings: Settings) -> None:
-        """Make `out`/bin with everything that meson installs."""
+        """Make `out`/bin and `out`/lib with everything that meson installs."""
         log = settings.logs / "build-guest.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(b"")

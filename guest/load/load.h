@@ -78,6 +78,9 @@ uint64_t checksum(const uint64_t *words, size_t count);
 /* Answers in the background, for as long as there is a kernel. */
 void serve(void);
 
+/* Performs `count` requests of the memcached at `address`, and says when they began and ended. */
+void ask_memcached(uint64_t count, const char *address);
+
 /* Counts loops on CPU 0 for so long. */
 void spin_for(uint64_t milliseconds);
 

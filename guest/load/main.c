@@ -102,10 +102,14 @@ int main(int argc, char **argv)
 		hackbench((unsigned int)positive(argv[2]), (unsigned int)positive(argv[3]));
 		return 0;
 	}
+	if (argc == 4 && !strcmp(argv[1], "memcached")) {
+		ask_memcached(positive(argv[2]), argv[3]);
+		return 0;
+	}
 	if (argc >= 3 && perform(argv[1], argv[2], argv + 3))
 		return 0;
 	die("usage: dvhload ipi|timer COUNT [mark] | dvhload doorbell COUNT [mark] DEVICE"
 	    " | dvhload ping|echo|stream|maerts[-vhost] COUNT [mark] ADDRESS | dvhload read COUNT [mark] DISK FILE"
 	    " | dvhload spin MILLISECONDS | dvhload nap|pipe|batch|rcu|lock|mix COUNT"
-	    " | dvhload hackbench PAIRS LOOPS | dvhload serve");
+	    " | dvhload hackbench PAIRS LOOPS | dvhload serve | dvhload memcached COUNT ADDRESS");
 }
