@@ -24,6 +24,7 @@ from dvhbuild.experiments.model import GUESTS, Experiment, Guest
 from dvhbuild.guests import linux_append
 from dvhbuild.machine import bochs, tcg
 from dvhbuild.measure import Keep
+from dvhbuild.recipes.workloads import PACKAGES
 from dvhbuild.result import Base, Case, Inputs, MadeBy, Result
 from dvhbuild.settings import ROOT
 from dvhbuild.stack import Stack, load_stack, stack_names
@@ -73,13 +74,17 @@ def perform(builder: Builder, job: Job, scheduler: str | None = None, keep: Keep
             for traced in unpack(part.traces, part.rows):
                 keep(traced)
     builder.store.prune("cell", max_days=CELL_DAYS, max_bytes=CELL_BYTES)
+    made_of = inputs(builder, job.stack, time.monotonic() - begin)
+    if any(experiment.packages for experiment in job.experiments):
+        made_of = _with_packages(made_of, builder)
     return Result(
         made_by=made_by,
-        inputs=inputs(builder, job.stack, time.monotonic() - begin),
+        inputs=made_of,
         measured=[part.date for part in parts],
         rows=sorted((row for part in parts for row in part.rows), key=lambda row: row.level),
         idle=sorted((idle for part in parts for idle in part.idle), key=lambda idle: idle.level),
         tasks=[task for part in parts for task in part.tasks],
+        workloads=sorted((work for part in parts for work in part.workloads), key=lambda work: work.level),
     )
 
 
@@ -176,6 +181,14 @@ def inputs(builder: Builder, stack: Stack, seconds: float) -> Inputs:
         host_cpu=_cpu_model(),
         seconds=round(seconds, 1),
     )
+
+
+def _with_packages(made_of: Inputs, builder: Builder) -> Inputs:
+    """The programs of the workloads as well."""
+    versions = {name: builder.packages.versions[name] for name in PACKAGES}
+    bases = {name: Base(version=version, origin="package") for name, version in versions.items()}
+    digests = {"workloads": builder.workloads.digest}
+    return made_of.model_copy(update={"bases": {**made_of.bases, **bases}, "digests": {**made_of.digests, **digests}})
 
 
 def _cpu_model(path: Path = Path("/proc/cpuinfo")) -> str:

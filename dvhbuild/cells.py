@@ -16,19 +16,20 @@ from dvhbuild.experiments.model import Experiment, Guest
 from dvhbuild.lab import StateRecipe, bring_up, run_directory
 from dvhbuild.measure import measure
 from dvhbuild.nest import Nest
-from dvhbuild.result import Idle, Row, Task
+from dvhbuild.result import Idle, Row, Task, Workload
 from dvhbuild.settings import ROOT, Settings
 from dvhbuild.stack import Stack
-from dvhbuild.store import digest_files, digest_text
+from dvhbuild.store import Entry, digest_files, digest_text
 from dvhbuild.traces import Traced, pack
 from dvhbuild.watch import watch
+from dvhbuild.workloads import perform
 
 MEASURED = "measured.json"
 TRACES = "traces.zip"
 
 _MODULES = (
     *("cells.py", "measure.py", "window.py", "counters.py", "trace", "probe.py", "load.py", "experiments", "result.py"),
-    *("watch.py", "idle.py", "fairness.py", "traces.py"),
+    *("watch.py", "idle.py", "fairness.py", "traces.py", "work.py", "workloads.py"),
 )
 """What of this package a measurement depends on, besides what its machine does (`lab`)."""
 
@@ -61,6 +62,7 @@ class Measured(BaseModel):
     rows: tuple[Row, ...] = ()
     idle: tuple[Idle, ...] = ()
     tasks: tuple[Task, ...] = ()
+    workloads: tuple[Workload, ...] = ()
     traces: bytes = Field(default=b"", exclude=True)
 
 
@@ -78,7 +80,7 @@ class CellRecipe:
 
     def inputs(self) -> Mapping[str, str]:
         """All that its figures depend on, wherever it is measured."""
-        machine = dict(StateRecipe(self.builder, self.cell.stack, self.cell.base).inputs())
+        machine = dict(StateRecipe(self.builder, self.cell.stack, self.cell.base, self._disk).inputs())
         del machine["place"]
         performed = (f"{experiment.name}={config}" for experiment, config in self.cell.experiments)
         return {
@@ -91,6 +93,12 @@ class CellRecipe:
             "measurement": digest_files(*(ROOT / "dvhbuild" / name for name in _MODULES)),
         }
 
+    @property
+    def _disk(self) -> Entry | None:
+        """The guests' files, if they are others than everyone's."""
+        packages = any(experiment.packages for experiment, _ in self.cell.experiments)
+        return self.builder.of(self.cell.stack).workloads_disk if packages else None
+
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/measured.json and `out`/traces.zip.
 
@@ -100,10 +108,12 @@ class CellRecipe:
         directory = run_directory(settings, f"measure-l{cell.level}-{cell.guest}")
         date = datetime.now(UTC)
         traces: list[Traced] = []
-        with bring_up(self.builder, cell.stack, cell.base, directory, fresh=self.fresh) as nest:
+        with bring_up(self.builder, cell.stack, cell.base, directory, fresh=self.fresh, disk=self._disk) as nest:
             check_nested(nest, cell.level)
             (first, config), *_ = cell.experiments
-            if first.watched:
+            if first.packages:
+                measured = Measured(date=date, workloads=tuple(perform(nest, cell.level, config)))
+            elif first.watched:
                 parts = tuple(watch(nest, cell.level, config))
                 idle = tuple(part for part in parts if isinstance(part, Idle))
                 tasks = tuple(part for part in parts if isinstance(part, Task))

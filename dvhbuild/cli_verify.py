@@ -84,7 +84,8 @@ def verify(
 ) -> None:
     """Measure what operations cost at each level, and hold it against the bounds.
 
-    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, traffic, idle-linux (those that the stack is for).
+    EXPERIMENTS: exits, timer, idle, ipi, port, doorbell, device, traffic, idle-linux, workloads (those that the
+    stack is for).
     Exit status 1 if a bound does not hold.
     """
     stack = load_stack(stack_name, machine=machine).narrowed(configs)
@@ -168,8 +169,8 @@ def _show_comparison(comparison: Comparison, before: Result, after: Result, cons
     for difference in comparison.inputs:
         click.echo(f"  {difference.what}: {difference.before} → {difference.after}")
     show_rows(comparison, before.rows, after.rows, console)
-    if any((*before.idle, *before.tasks, *after.idle, *after.tasks)):
-        click.echo("idle Linuxes and tasks of L1 are not compared")
+    if any(part for result in (before, after) for part in (result.idle, result.tasks, result.workloads)):
+        click.echo("idle Linuxes, tasks of L1 and workloads are not compared")
 
 
 def show_rows(comparison: Comparison, before: Iterable[Row], after: Iterable[Row], console: Console) -> None:

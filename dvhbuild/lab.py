@@ -99,8 +99,8 @@ def bring_up(
 ) -> Iterator[Nest]:
     """The levels of `stack` up to `level`, for as long as the body runs; with `fresh`, booted in any case.
 
-    Each level is saved at its prompt, booted on from the one below. With `disk`, L0's /dvh is its files.img; what the
-    levels above need is not there then. L0 has the modules of a modular Linux on its second disk.
+    Each level is saved at its prompt, booted on from the one below. With `disk`, /dvh is its files.img: levels above
+    L0 need what is on the usual one. L0 has the modules of a modular Linux on its second disk.
     """
     builder = builder.of(stack)
     if stack.machine == "tcg":

@@ -205,6 +205,26 @@ class Task(_Frozen):
     """Of "linux-lock" and "linux-mix": what it took L1 and L2, whichever took longer."""
 
 
+class Workload(_Frozen):
+    """What programs did in a Linux, or with one and their clients at L0: each transaction was right."""
+
+    workload: str = Field(min_length=1)
+    """Of `dvhbuild.work`."""
+    config: str = Field(min_length=1)
+    """As a row's."""
+    level: int = Field(ge=1, le=2)
+    """The one that performs it, or serves."""
+    transactions: PositiveInt
+    """Performed and checked; one that fails ends the run. The figures are those of all of them together."""
+    exits: Mapping[str, PositiveInt]
+    """Exits to L0, of all vCPUs, by level and reason ("L1:HLT")."""
+    l1_entries: NonNegativeInt
+    """Entries of the guest hypervisor (L1); 0 at level 1, where it is L1 that performs."""
+    instructions: PositiveInt
+    """Ticks of the TSC, tracing off, from the first transaction to the end of the last one: what a CPU executes, if it
+    never sleeps."""
+
+
 class Result(_Frozen):
     """One run's rows and all that made them."""
 
@@ -217,6 +237,7 @@ class Result(_Frozen):
     rows: tuple[Row, ...]
     idle: tuple[Idle, ...] = ()
     tasks: tuple[Task, ...] = ()
+    workloads: tuple[Workload, ...] = ()
 
 
 def traced(

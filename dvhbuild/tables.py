@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from rich.box import SIMPLE
@@ -13,8 +14,11 @@ from rich.text import Text
 from dvhbuild.compare import COSTS, FAULTS, INSTRUCTIONS, RESOLUTION, Pair
 from dvhbuild.figures import number
 from dvhbuild.matrix import FEW, Cell, Matrix, matrix
-from dvhbuild.result import Idle, Result, Row, Task
+from dvhbuild.result import Idle, Result, Row, Task, Workload
 from dvhbuild.verdict import Bound, Outcome, ranked
+
+FREQUENT = 4
+"""Reasons of exits that a workload's line names."""
 
 
 def _figure(value: float) -> str:
@@ -23,11 +27,11 @@ def _figure(value: float) -> str:
 
 def tables(result: Result, outcomes: Iterable[Outcome]) -> tuple[Table, ...]:
     """Tables for people, of what there is: operations, those in which a bound does not hold red; idle Linuxes; tasks
-    beside an L2.
+    beside an L2; workloads.
     """
     whole = matrix(result.rows, outcomes)
     operations = _matrix(whole) if len(whole.columns) > FEW else (rows_table(result.rows),)
-    made = (*operations, _idle(result.idle), _tasks(result.tasks))
+    made = (*operations, _idle(result.idle), _tasks(result.tasks), _workloads(result.workloads))
     return tuple(table for table in made if table.row_count)
 
 
@@ -97,6 +101,25 @@ def _tasks(tasks: Iterable[Task]) -> Table:
         values = (task.ops, task.instructions_p50, task.instructions_max, task.instructions_sum)
         made.add_row(task.operation, task.config, *map(_figure, values))
     return made
+
+
+def _workloads(workloads: Iterable[Workload]) -> Table:
+    """What a transaction costs, and its most frequent exits."""
+    numbers = ("level", "transactions", "exits to L0", "entries of L1", "instructions")
+    made = _table(("workload, a transaction", "config"), numbers)
+    made.add_column("most frequent exits", no_wrap=True)
+    for work in workloads:
+        each = [count / work.transactions for count in (sum(work.exits.values()), work.l1_entries, work.instructions)]
+        often = Counter(work.exits).most_common(FREQUENT)
+        reasons = ", ".join(f"{_share(count / work.transactions)} {reason}" for reason, count in often)
+        values = (_figure(work.level), _figure(work.transactions), *map(_share, each[:2]), f"{each[2]:,.0f}")
+        made.add_row(work.workload, work.config, *values, reasons)
+    return made
+
+
+def _share(value: float) -> str:
+    """Of one transaction: a message of hackbench's has a hundredth of an exit."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def verdict_table(outcomes: Iterable[Outcome]) -> Table:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dvhbuild.errors import UserError
-from dvhbuild.experiments import device, doorbell, exits, idle, idle_linux, ipi, port, timer, traffic
+from dvhbuild.experiments import device, doorbell, exits, idle, idle_linux, ipi, port, timer, traffic, workloads
 from dvhbuild.experiments.model import Experiment
 from dvhbuild.stack import Stack
 
-_MODULES = (exits, timer, idle, ipi, port, doorbell, device, traffic, idle_linux)
+_MODULES = (exits, timer, idle, ipi, port, doorbell, device, traffic, idle_linux, workloads)
 EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 
 

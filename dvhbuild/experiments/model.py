@@ -38,13 +38,15 @@ class Experiment:
     """Operations that are measured together.
 
     `dvh`: DVH changes what they cost L2, so that they are measured in configurations that offer some of it as well.
-    `watched`: no operations, but Linuxes that are left to themselves; measured if it is asked for by its name.
+    `watched`: no operations, but Linuxes that are left to themselves, or to programs; measured if it is asked for by
+    its name. `packages`: it needs programs of Debian's.
     """
 
     name: str
     operations: tuple[Operation, ...] = ()
     dvh: bool = False
     watched: bool = False
+    packages: bool = False
 
     def performed_by(self, guest: Guest) -> tuple[Operation, ...]:
         """The operations that are `guest`'s."""

@@ -76,6 +76,8 @@ def _words(result: Result) -> Iterator[str]:
     yield from dict.fromkeys(row.experiment for row in result.rows)
     if result.idle or result.tasks:
         yield "idle-linux"
+    if result.workloads:
+        yield "workloads"
     yield from ("--stack", str(result.inputs.stack.get("name", "")), "--machine", result.inputs.machine)
     if result.rows:
         yield from ("--ops", str(max(row.ops for row in result.rows)))

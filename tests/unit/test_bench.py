@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What comes of cells, known and new, is put together."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from test_result import RESULT, ROW
 
 from dvhbuild import bench
-from dvhbuild.cells import MEASURED, TRACES, Measured
+from dvhbuild.cells import MEASURED, TRACES, Cell, CellRecipe, Measured
 from dvhbuild.experiments import choose
+from dvhbuild.packages import Packages
+from dvhbuild.recipes.workloads import PACKAGES
 from dvhbuild.stack import load_stack
 from dvhbuild.traces import Traced, pack
 
@@ -44,3 +47,38 @@ def test_each_row_comes_with_its_trace_if_that_is_asked_for(builder, monkeypatch
     assert [row.operation for row in result.rows] == ["known", "new 0"]
     assert [(each.row, each.data) for each in kept] == [(row, row.operation.encode()) for row in result.rows]
     assert "traces" not in result.model_dump_json()
+
+
+def test_workloads_come_with_what_their_programs_are_of(monkeypatch):
+    part = Measured(date=RESULT.made_by.date, workloads=RESULT.workloads)
+    monkeypatch.setattr(bench.crew, "measure", lambda _builder, recipes, **_: [part for _ in recipes])
+    monkeypatch.setattr(bench, "inputs", lambda *_: RESULT.inputs)
+    builder = SimpleNamespace(
+        store=SimpleNamespace(find=lambda _recipe: None, prune=lambda *_, **__: None),
+        artifacts=None,
+        packages=Packages(Path(), {f"{name}_1.0-1_amd64.deb": "sha" for name in PACKAGES}),
+        workloads=SimpleNamespace(digest="abc"),
+    )
+    builder.of = lambda _stack: builder
+    stack = load_stack("vp")
+    result = bench.perform(builder, bench.Job(stack, choose(["workloads"], stack), 1000))
+    assert [work.workload for work in result.workloads] == ["tcp-rr"] * 3  # a plain guest; off; on
+    assert result.inputs.bases["memcached"].version == "1.0-1"
+    assert result.inputs.bases["linux"] == RESULT.inputs.bases["linux"]
+    assert result.inputs.digests == {"kernel": "abc", "workloads": "abc"}
+
+
+@pytest.mark.parametrize(("name", "files"), [("workloads", "with programs"), ("idle-linux", "everyone's")])
+def test_a_cell_has_the_disk_that_it_needs(quiet, name, files):
+    builder = SimpleNamespace(
+        settings=quiet,
+        modular=False,
+        entry=lambda _name: SimpleNamespace(digest="bochs"),
+        cd=lambda _stack: SimpleNamespace(digest="cd"),
+        artifacts=SimpleNamespace(files=SimpleNamespace(digest="everyone's")),
+        workloads_disk=SimpleNamespace(digest="with programs"),
+    )
+    builder.of = lambda _stack: builder
+    stack = load_stack("vp")
+    cell = Cell(stack.configured("on"), 2, "linux", tuple((each, "on") for each in choose([name], stack)), 1000)
+    assert CellRecipe(builder, cell).inputs()["files"] == files

@@ -144,7 +144,7 @@ def test_a_bound_that_is_for_nothing_is_an_error_before_anything_is_measured(ver
 def compare(tmp_path):
     def run(before, after, *words):
         for name, rows in (("before", before), ("after", after)):
-            write(RESULT.model_copy(update={"rows": rows, "idle": (), "tasks": ()}), tmp_path / name)
+            write(RESULT.model_copy(update={"rows": rows, "idle": (), "tasks": (), "workloads": ()}), tmp_path / name)
         done = CliRunner().invoke(cli.cli, ["compare", str(tmp_path / "before"), str(tmp_path / "after"), *words])
         assert done.exit_code == 0
         return done.output
@@ -188,4 +188,4 @@ def test_a_comparison_for_programs(compare):
 def test_what_is_not_compared_is_said(tmp_path):
     write(RESULT, tmp_path / "result")
     said = CliRunner().invoke(cli.cli, ["compare", str(tmp_path / "result"), str(tmp_path / "result")]).output
-    assert said.splitlines()[-1] == "idle Linuxes and tasks of L1 are not compared"
+    assert said.splitlines()[-1] == "idle Linuxes, tasks of L1 and workloads are not compared"

@@ -289,9 +289,10 @@ def test_idle_levels_and_tasks_are_shown():
 
 
 def test_the_commands_that_do_it_again():
+    words = "--again cpuid idle-linux workloads --stack base-2cpu --machine bochs --ops 1000"
     assert page(RESULT).commands == (
         "git checkout ffb88a8",
-        "python3 noxfile.py -s test-nested -- --again cpuid idle-linux --stack base-2cpu --machine bochs --ops 1000",
+        f"python3 noxfile.py -s test-nested -- {words}",
     )
     assert not page(RESULT).changed
 
@@ -302,7 +303,9 @@ def test_a_checkout_with_changes_and_sources_of_ones_own_are_in_the_commands():
         "linux": Base(version="6.12.80", origin="user's git tree /my trees/linux"),
         "qemu": Base(version="10.0", origin="Debian, qemu.tar.xz"),
     }
-    changed = of(made_by=made_by, inputs=RESULT.inputs.model_copy(update={"bases": bases}), idle=(), tasks=())
+    changed = of(
+        made_by=made_by, inputs=RESULT.inputs.model_copy(update={"bases": bases}), idle=(), tasks=(), workloads=()
+    )
     checkout, measure = page(changed).commands
     assert checkout == "git checkout ffb88a8"
     assert measure.startswith("DVHBUILD_LINUX='/my trees/linux' python3 noxfile.py -s test-nested -- --again --stack")

@@ -22,6 +22,7 @@ from dvhbuild.result import (
     Row,
     Sequences,
     Task,
+    Workload,
     json_schema,
     read,
     traced,
@@ -102,6 +103,17 @@ RESULT = Result(
             instructions_p50=10,
             instructions_max=20,
             instructions_sum=600,
+        ),
+    ),
+    workloads=(
+        Workload(
+            workload="tcp-rr",
+            config="on",
+            level=2,
+            transactions=1000,
+            exits={"L2:HLT": 12500, "L2:MSR_WRITE": 2000, "L1:VMREAD": 4, "L2:CPUID": 2, "L2:MSR_READ": 1},
+            l1_entries=40,
+            instructions=118_061_000,
         ),
     ),
 )
@@ -197,7 +209,7 @@ def test_figures_of_a_trace_become_a_row():
 
 
 def shown(result):
-    console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     console.print(*tables(result, ()))
     return [" ".join(line.split()) for line in console.export_text().splitlines() if " on " in line or "," in line]
 
@@ -205,8 +217,10 @@ def shown(result):
 def test_the_tables_show_every_row():
     assert "cpuid base 2 1,000 0 8 10 7 7 15,748.5 16,000 16,000 99,999" in shown(RESULT)
     assert "linux on 2 10 2.5 0.4 0 500 3 10" in shown(RESULT)  # a second
+    often = "12.5 L2:HLT, 2.00 L2:MSR_WRITE, 0.004 L1:VMREAD, 0.002 L2:CPUID"  # and less often than these: MSR_READ
+    assert f"tcp-rr on 2 1,000 14.5 0.040 118,061 {often}" in shown(RESULT)  # a transaction
 
 
 def test_what_was_not_measured_has_no_table():
-    assert len(tables(RESULT, ())) == 3
-    assert len(tables(RESULT.model_copy(update={"idle": (), "tasks": ()}), ())) == 1
+    assert len(tables(RESULT, ())) == 4
+    assert len(tables(RESULT.model_copy(update={"idle": (), "tasks": (), "workloads": ()}), ())) == 1
