@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dvhbuild.compare import COSTS, FAULTS, INSTRUCTIONS, RESOLUTION, Pair
-from dvhbuild.figures import number
+from dvhbuild.figures import number, share
 from dvhbuild.matrix import FEW, Cell, Matrix, matrix
 from dvhbuild.result import Idle, Result, Row, Task, Workload
 from dvhbuild.verdict import Bound, Outcome, ranked
@@ -111,15 +111,10 @@ def _workloads(workloads: Iterable[Workload]) -> Table:
     for work in workloads:
         each = [count / work.transactions for count in (sum(work.exits.values()), work.l1_entries, work.instructions)]
         often = Counter(work.exits).most_common(FREQUENT)
-        reasons = ", ".join(f"{_share(count / work.transactions)} {reason}" for reason, count in often)
-        values = (_figure(work.level), _figure(work.transactions), *map(_share, each[:2]), f"{each[2]:,.0f}")
+        reasons = ", ".join(f"{share(count / work.transactions)} {reason}" for reason, count in often)
+        values = (_figure(work.level), _figure(work.transactions), *map(share, each[:2]), f"{each[2]:,.0f}")
         made.add_row(work.workload, work.config, *values, reasons)
     return made
-
-
-def _share(value: float) -> str:
-    """Of one transaction: a message of hackbench's has a hundredth of an exit."""
-    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def verdict_table(outcomes: Iterable[Outcome]) -> Table:

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dvhbuild.figures import number
+from dvhbuild.figures import number, share
 from dvhbuild.report import pictures, plots
 from dvhbuild.report.page import CONFIGS, Page, Shown
-from dvhbuild.result import Row
+from dvhbuild.result import Row, Workload
 from dvhbuild.trace import Picture
 
 _LOADER = PackageLoader("dvhbuild.report", "templates")
@@ -49,7 +49,7 @@ def _environment(*, autoescape: bool, finalize: Callable[[Any], Any] | None = No
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "times": _times, "number": number, "by": _by}
+    environment.filters |= {"figure": _figure, "times": _times, "number": number, "share": share, "by": _by}
     environment.filters |= {"told": pictures.told, "summary": summary}
     environment.globals["CONFIGS"] = CONFIGS
     return environment
@@ -74,9 +74,9 @@ def _times(value: float | None) -> str:
     return f"{value:,.{digits}f}{TIMES}"
 
 
-def _by(rows: Iterable[Row], field: str) -> dict[str, list[Row]]:
+def _by(rows: Iterable[Row | Workload], field: str) -> dict[str, list[Row | Workload]]:
     """Groups of rows that have the same `field`, in the order in which they come."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row | Workload]] = {}
     for row in rows:
         groups.setdefault(getattr(row, field), []).append(row)
     return groups

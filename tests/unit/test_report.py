@@ -275,6 +275,13 @@ def test_other_exits_are_named():
         assert "3 EXTERNAL_INTERRUPT" in text
 
 
+def test_what_a_transaction_of_a_workload_costs_is_shown():
+    (lines,) = [cells for cells in Outline(html()).tables if cells[0][0] == "workload"]
+    assert lines[1][:7] == ["tcp-rr", "on", "2", "1,000", "14.5", "0.040", "118,061"]
+    assert lines[1][7].startswith("12,500 L2:HLT, 2,000 L2:MSR_WRITE, 4 L1:VMREAD")
+    assert table(markdown(), "Workloads")[2] == ["`tcp-rr`", "`on`", *lines[1][2:7]]
+
+
 def test_idle_levels_and_tasks_are_shown():
     said = html(RESULT)
     for words in ("exits to L0, on, L2: 2.5", "entries of L1, on, L2: 0.4", "instructions of L0, on, L2: 500"):
@@ -333,11 +340,11 @@ def test_all_that_made_it_is_there():
 # ---- the forms
 
 
-@pytest.mark.parametrize("absent", list(itertools.product([False, True], repeat=4)))
+@pytest.mark.parametrize("absent", list(itertools.product([False, True], repeat=5)))
 def test_a_result_that_lacks_something_has_no_section_for_it(absent):
     fields = ("rows", "idle", "tasks")
     update = {name: () for name, gone in zip(fields, absent, strict=False) if gone}
-    lacking = RESULT.model_copy(update=update)
+    lacking = RESULT.model_copy(update=update | ({"workloads": ()} if absent[4] else {}))
     if absent[3]:
         rows = [each.model_copy(update={"picture": None, "distribution": (), "foreign": {}}) for each in lacking.rows]
         lacking = lacking.model_copy(update={"rows": tuple(rows)})
@@ -348,6 +355,7 @@ def test_a_result_that_lacks_something_has_no_section_for_it(absent):
         "One operation at a time": not (absent[0] or absent[3]),
         "What else happened meanwhile": not (absent[0] or absent[3]),
         "Idle levels, and L1\N{RIGHT SINGLE QUOTATION MARK}s own tasks": not (absent[1] and absent[2]),
+        "Workloads": not absent[4],
         "How to run it again": True,
     }
     assert set(headings) & set(outline.headings) == {heading for heading, there in headings.items() if there}
