@@ -30,8 +30,9 @@ int connect(int fd, const struct sockaddr *address, socklen_t length)
 	return (int)syscall(SYS_connect, fd, address, length);
 }
 
+/* A program may have begun a line, whose end comes after this. */
 static void __attribute__((destructor)) tell(void)
 {
 	if (begin)
-		dprintf(STDOUT_FILENO, "clock: begin=%lu end=%lu\n", begin, rdtsc());
+		dprintf(STDOUT_FILENO, "\nclock: begin=%lu end=%lu\n", begin, rdtsc());
 }
