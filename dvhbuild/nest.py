@@ -154,7 +154,7 @@ class Nest:
         qemu = below.start(guests.linux(number, self.stack.levels[number]), label=f"l{number}")
         watch_guest(hub, below, qemu, number)
         with _qemu_may_tell_why(hub):
-            log = Log(hub, below.connect(sockets.log), self._log_path(number), level=number)
+            log = Log(hub, below.connect(sockets.log, timeout=60.0), self._log_path(number), level=number)
             uplink = below.connect(sockets.agent, timeout=60.0)
             agent = Agent(hub, uplink, level=number, log=log, record=self._record(number))
             agent.wait_ready(GUEST_SECONDS)
