@@ -15,7 +15,7 @@ from dvhbuild.process import run, search_path
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 
-FREE = 15 << 30
+FREE = 20 << 30
 """Bytes that sources, build trees and saved states take, with some to spare."""
 
 
@@ -95,7 +95,7 @@ def examine(settings: Settings, needs: Sequence[Need] = NEEDS) -> tuple[Finding,
     found = [Finding(f"{need.probe} ({need.package})", need.met(), f"apt-get install {need.package}") for need in needs]
     free = shutil.disk_usage(_existing_parent(settings.cache)).free
     gib = f"{free / (1 << 30):.0f} GiB free for {settings.cache}"
-    found.append(Finding(gib, free >= FREE or _is_filled(settings), "set DVHBUILD_CACHE to a disk with 15 GiB free"))
+    found.append(Finding(gib, free >= FREE or _is_filled(settings), "set DVHBUILD_CACHE to a disk with 20 GiB free"))
     return tuple(found)
 
 

@@ -25,8 +25,8 @@ from dvhbuild.steps import step
 from dvhbuild.store import Entry, Recipe, digest_files, digest_text
 
 STATE_DAYS = 14.0
-STATE_BYTES = 4 << 30
-"""How long saved states are kept unused, and how much they may take together."""
+STATE_BYTES = 7 << 30
+"""How long saved states are kept unused, and how much they may take together: those of the matrix are 6 GiB."""
 
 RUNS_KEPT = 20
 
