@@ -42,7 +42,8 @@ MOVE_AS_IT_COMES = f"""
     done
     awk '/virtio3-input.0/ {{ print $2, $3 }}' /proc/interrupts"""
 
-PACKETS = 10_000
+PACKETS, TICKS = 10_000, 20
+"""Echoes, and at least so many to an entry of L1: it has ticks, one in a hundred echoes; without DVH, 4.7 an echo."""
 
 BESIDES_VCPUS = """
     for task in /proc/{qemu}/task/*; do
@@ -161,7 +162,7 @@ def test_packets_by_vhost_need_neither_l1_nor_l0s_qemu(nest):
     by_l1, by_qemu = int(l0.check(entries)) - before, float(l0.check(threads)) - worked
     LOG.info("%d packets: L1 entered L2 %d times, L0's QEMU worked for %.1f ms", count, by_l1, by_qemu)
     assert (outcome.ops, outcome.lost) == (count, 0)
-    assert (by_l1 < count // 100) == assigned
+    assert (by_l1 < count // TICKS) == assigned
     assert by_qemu < 1 or not assigned
 
 
