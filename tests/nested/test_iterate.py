@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 from procs import descendants, left
@@ -59,7 +60,7 @@ def test_a_day_at_the_desk(watched):
     assert "measured before" in said
 
     include = "#include <linux/kvm_host.h>\n"
-    said = edit(KERNEL, include, f'{include}\nstatic const char edited[] __used = "edited";\n')
+    said = edit(KERNEL, include, f'{include}\nstatic const char edited[] __used = "{uuid.uuid4()}";\n')
     assert f"{KERNEL}: the kernel is built" in said
     assert "boot L0" in said
     assert "compared with the start:" in said
