@@ -28,6 +28,8 @@ _REPRODUCIBLE = {
     "KBUILD_BUILD_USER": "dvhbuild",
     "KBUILD_BUILD_HOST": "dvhbuild",
 }
+_SHARED = {"CCACHE_IGNOREOPTIONS": "-fmacro-prefix-map=*"}
+"""The option has a tree's path, but makes __FILE__ relative: what one tree has compiled is another's as well."""
 
 
 def symbols(fragment: str) -> dict[str, str]:
@@ -100,4 +102,5 @@ class KernelRecipe:
             "HOSTCC=ccache gcc",
             *words,
         ]
-        run(argv, reporter=settings.reporter, log=work.log, env={**ccache_environment(settings), **_REPRODUCIBLE})
+        env = {**ccache_environment(settings), **_REPRODUCIBLE, **_SHARED}
+        run(argv, reporter=settings.reporter, log=work.log, env=env)
