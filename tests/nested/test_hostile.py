@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An L2 that lies to L0's vhost about the memory of a queue harms nobody else, and fills nobody's log."""
+
+import logging
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dvhbuild.lab import bring_up
+from dvhbuild.stack import load_stack
+
+pytestmark = pytest.mark.nested
+
+LOG = logging.getLogger(__name__)
+
+LIES = (
+    *("queue-nowhere", "queue-interrupts", "buffer-nowhere", "buffer-interrupts", "buffer-wraps", "buffer-huge"),
+    *("chain-loops", "chain-leaves", "table-odd", "table-in-itself", "head-beyond", "index-jumps"),
+)
+NOTIFICATIONS, LINES = 2000, 20
+"""How often the device is told of each, and how many lines a log may grow by meanwhile."""
+
+DEVICE = "0000:00:11.0"
+"""The network device that vhost serves."""
+
+FAULT = r"DMAR: \[DMA (Read|Write) NO_PASID\] Request device \[00:11\.0\] fault addr 0x4000000000"
+"""What L1's kernel says of an access that its IOMMU, which is L0's, does not allow (VT-d 4.1, 7.1)."""
+
+
+@pytest.fixture(scope="module")
+def nest(builder, tmp_path_factory):
+    """Linux as L2, whose device has no driver but the hostile one."""
+    directory = tmp_path_factory.mktemp("hostile")
+    source, program = Path(__file__).with_name("hostile.c"), directory / "hostile"
+    subprocess.run(["gcc", "-static", "-O2", "-Wall", "-Werror", "-o", program, source], check=True)
+    with bring_up(builder, load_stack("vp").configured("on"), 2, directory) as nest:
+        nest.top.agent.check("cat > /run/hostile && chmod +x /run/hostile", stdin=program.read_bytes())
+        nest.top.agent.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/unbind")
+        yield nest
+
+
+@pytest.fixture
+def said(nest):
+    """What L0's QEMU says from now on."""
+    said = bytearray()
+    nest.levels[1].qemu.attach(said.extend, lambda reason: said.extend(reason.encode()))
+    return said
+
+
+def lines(linux):
+    return int(linux.agent.check("dmesg | wc -l"))
+
+
+def test_all_lies_are_told(nest):
+    assert tuple(nest.top.agent.check("/run/hostile").split()) == LIES
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_harms_nobody_else(nest, said, lie):
+    l0, l1, l2 = nest.levels
+    before = lines(l0)
+    outcome = l2.agent.check(f"/run/hostile {DEVICE} {lie} {NOTIFICATIONS}", timeout=240)
+    LOG.info("%s: %s; L0's kernel says %d lines, its QEMU:\n%s", lie, outcome, lines(l0) - before, said.decode())
+    assert outcome.startswith("status ")
+    assert lines(l0) - before <= LINES
+    assert said.count(b"\n") <= LINES
+    assert "0% packet loss" in l2.agent.check("ping -q -c 3 -i 0.1 10.0.0.1")
+    assert l1.agent.check("echo alive") == "alive"
+
+
+def test_what_l1_does_not_allow_is_a_fault_of_its_iommu(nest):
+    """Comes after the lies."""
+    assert int(nest.levels[1].agent.check(f"dmesg | grep -cE '{FAULT}'")) > 0
+
+
+def test_the_device_serves_its_own_driver_again(nest):
+    l2 = nest.top.agent
+    l2.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
+    assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
