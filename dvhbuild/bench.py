@@ -57,13 +57,15 @@ def perform(builder: Builder, job: Job, scheduler: str | None = None, keep: Keep
 
     `keep` gets each row's trace, those of rows that were measured before as well.
 
-    Raises what `crew.measure` does, the first there is: there is no partial result.
+    Raises UserError, with nothing built, if nothing is to be measured; then what `crew.measure` does, the first there
+    is: there is no partial result.
     """
+    runs = _runs(job)
     for stack in _configured(job.stack):
         builder.of(stack).artifacts  # noqa: B018 - built first, by one thread
     made_by = MadeBy(version=metadata.version("dvhbuild"), commit=_commit(ROOT), date=datetime.now(UTC))
     begin = time.monotonic()
-    recipes = [CellRecipe(builder, _cell(job, run), job.fresh) for run in _runs(job)]
+    recipes = [CellRecipe(builder, _cell(job, run), job.fresh) for run in runs]
     again = job.again or job.fresh
     known = [None if again else builder.store.find(recipe) for recipe in recipes]
     missing = [recipe for recipe, entry in zip(recipes, known, strict=True) if not entry]
@@ -119,7 +121,7 @@ def full_runs() -> dict[str, tuple[Case, ...]]:
 
 
 def _runs(job: Job) -> list[_Run]:
-    """The machines that `job` takes, the slowest first; raises UserError if the stack has no guests."""
+    """The machines that `job` takes, the slowest first; raises UserError if there are none."""
     levels = range(len(job.stack.levels) - 1, 0, -1)
     if not levels:
         raise UserError(f"{job.stack.name}: this stack has no guests to measure")
@@ -134,7 +136,26 @@ def _runs(job: Job) -> list[_Run]:
     for level, variant, experiment in itertools.product(levels, variants, watched):
         config = experiment.config(level, variant)
         runs += [_Run(level, variant, "linux", ((experiment, config),))] if config else []
+    if not runs:
+        raise _unmeasured(job)
     return runs
+
+
+def _unmeasured(job: Job) -> UserError:
+    """That no experiment is measured in the stack's variants, and in which configurations one would be."""
+    stack, levels = job.stack, range(1, len(job.stack.levels))
+    if not stack.variants:
+        return UserError(f"{stack.name}: this stack has no configurations to measure")
+    experiments = ", ".join(experiment.name for experiment in job.experiments)
+    others = [
+        variant
+        for variant in stack.configs
+        if any(experiment.config(level, variant) for experiment in job.experiments for level in levels)
+    ]
+    return UserError(
+        f"{stack.name}: nothing of {experiments} is measured in the configuration {', '.join(stack.variants)}",
+        remedy=f"--config {' or '.join(others)}" if others else "another --stack",
+    )
 
 
 def _batches(wanted: list[tuple[Experiment, str]], guest: Guest) -> Iterator[tuple[tuple[Experiment, str], ...]]:

@@ -9,6 +9,7 @@ from test_result import RESULT, ROW
 
 from dvhbuild import bench
 from dvhbuild.cells import MEASURED, TRACES, Cell, CellRecipe, Measured
+from dvhbuild.errors import UserError
 from dvhbuild.experiments import choose
 from dvhbuild.packages import Packages
 from dvhbuild.recipes.workloads import PACKAGES
@@ -66,6 +67,22 @@ def test_workloads_come_with_what_their_programs_are_of(monkeypatch):
     assert result.inputs.bases["memcached"].version == "1.0-1"
     assert result.inputs.bases["linux"] == RESULT.inputs.bases["linux"]
     assert result.inputs.digests == {"kernel": "abc", "workloads": "abc"}
+
+
+@pytest.mark.parametrize("configs", [["dvh"], ["vp", "dvh"]])
+def test_a_run_that_would_measure_nothing_builds_nothing(configs):
+    stack = load_stack("matrix").narrowed(configs)
+    job = bench.Job(stack, choose(["port", "exits"], stack), 1000)
+    with pytest.raises(UserError) as caught:
+        bench.perform(None, job)  # without a builder
+    nothing = f"matrix: nothing of port, exits is measured in the configuration {', '.join(configs)}"
+    assert (caught.value.message, caught.value.remedy) == (nothing, "--config off or base")
+
+
+def test_a_stack_without_configurations_has_nothing_to_measure():
+    stack = load_stack("matrix").model_copy(update={"configs": {}, "measured": ()})
+    with pytest.raises(UserError, match="matrix: this stack has no configurations to measure"):
+        bench.perform(None, bench.Job(stack, choose(["exits"], stack), 1000))
 
 
 @pytest.mark.parametrize(("name", "files"), [("workloads", "with programs"), ("idle-linux", "everyone's")])
