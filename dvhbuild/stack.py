@@ -123,13 +123,13 @@ class Stack(BaseModel):
         return self.model_copy(update=alone)
 
     def narrowed(self, names: Collection[str]) -> Stack:
-        """The stack with no more than the configurations `names` to measure, if these are any.
+        """The stack with no more than the configurations `names` to measure, once each, if these are any.
 
         Raises UserError if it has no such one.
         """
         for name in names:
             self.configured(name)
-        return self.model_copy(update={"measured": tuple(names)}) if names else self
+        return self.model_copy(update={"measured": tuple(dict.fromkeys(names))}) if names else self
 
     def essence(self, level: int) -> str:
         """What makes its levels up to `level` what they are, as text: not what it is called, or for."""

@@ -145,6 +145,7 @@ def test_what_is_measured_can_be_narrowed(tmp_path):
     stack = derived(tmp_path, DERIVED + "[configs.old]\n")
     assert stack.variants == ("on", "off", "old")
     assert stack.narrowed(("old", "on")).variants == ("old", "on")
+    assert stack.narrowed(("old", "on", "old", "on")).variants == ("old", "on")
     assert stack.narrowed(()) == stack
     one = derived(tmp_path, DERIVED.replace("[changes", "measured = ['off']\n[changes"))
     assert (one.variants, one.narrowed(()).variants, one.narrowed(("on",)).variants) == (("off",), ("off",), ("on",))
