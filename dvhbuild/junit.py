@@ -20,7 +20,7 @@ def junit(result: Result, outcomes: Iterable[Outcome]) -> str:
 
     Rows have no times of their own: only the suite has one, that of the whole measurement.
     """
-    suite = TestSuite(str(result.inputs.stack["name"]))
+    suite = TestSuite(result.inputs.stack["name"])
     suite.timestamp = result.made_by.date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # the schema has no zones
     suite.add_property("dvhbuild", f"{result.made_by.version}, commit {result.made_by.commit or 'unknown'}")
     for name, value in _properties(result.inputs):

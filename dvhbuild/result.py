@@ -54,6 +54,19 @@ class MadeBy(_Frozen):
     """When the measurement began."""
 
 
+_STACK: dict[str, Any] = {
+    "properties": {
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "levels": {"type": "array", "items": {"type": "object"}},
+        "configs": {"type": "object"},
+        "measured": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["name"],
+}
+"""What is read of a result's stack: stacks of other versions may have had more, or less."""
+
+
 class Inputs(_Frozen):
     """All that led to the rows: the same inputs give the same counts."""
 
@@ -63,7 +76,7 @@ class Inputs(_Frozen):
     """The commit of each of our patches, by base, in order."""
     digests: Mapping[str, str]
     """kernel, qemu, bochs, initrd and so on: the digests by which the store names what was built."""
-    stack: Mapping[str, Any]
+    stack: Mapping[str, Any] = Field(json_schema_extra=_STACK)
     """The stack as read from its file."""
     kernel_command_lines: tuple[str, ...]
     """By level, level 0 first."""

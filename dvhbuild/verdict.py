@@ -201,7 +201,7 @@ def unjudged(result: Result, bounds: Iterable[Bound]) -> tuple[str, ...]:
 
 
 def _matching(result: Result, bounds: Iterable[Bound]) -> Iterator[tuple[Row, Bound]]:
-    stack = str(result.inputs.stack["name"])
+    stack = result.inputs.stack["name"]
     for row, bound in itertools.product(result.rows, bounds):
         if bound.machine in (None, result.inputs.machine) and bound.matches(row.case, stack):
             yield row, bound
