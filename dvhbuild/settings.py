@@ -36,12 +36,15 @@ class Settings:
 
     @classmethod
     def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read DVHBUILD_CACHE, DVHBUILD_DOWNLOADS and DVHBUILD_LINUX, _QEMU, _BOCHS, _BUSYBOX."""
-        cache = Path(environ.get("DVHBUILD_CACHE") or platformdirs.user_cache_dir("dvhbuild", appauthor=False))
+        """Read DVHBUILD_CACHE, DVHBUILD_DOWNLOADS and DVHBUILD_LINUX, _QEMU, _BOCHS, _BUSYBOX.
+
+        Raises UserError that names the variable.
+        """
+        cache = environ.get("DVHBUILD_CACHE") or platformdirs.user_cache_dir("dvhbuild", appauthor=False)
         own = {name: _existing(f"DVHBUILD_{name.upper()}", environ) for name in COMPONENTS}
         return cls(
             root=ROOT,
-            cache=cache.expanduser().absolute(),
+            cache=_path("DVHBUILD_CACHE", cache),
             downloads=_existing("DVHBUILD_DOWNLOADS", environ),
             own={name: path for name, path in own.items() if path},
             reporter=reporter,
@@ -56,9 +59,18 @@ def _existing(variable: str, environ: Mapping[str, str]) -> Path | None:
     value = environ.get(variable)
     if not value:
         return None
-    path = Path(value).expanduser().absolute()
+    path = _path(variable, value)
     if not path.exists():
         raise UserError(
             f"{variable}={value}: no such file or directory", remedy=f"unset {variable}, or name what exists"
         )
     return path
+
+
+def _path(variable: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(
+            f"{variable}={value}: there is no such home directory", remedy=f"set {variable} to an absolute path"
+        ) from error

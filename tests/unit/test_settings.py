@@ -27,3 +27,9 @@ def test_nothing_set_is_the_users_cache():
 def test_a_path_that_does_not_exist_is_named(tmp_path, name):
     with pytest.raises(UserError, match=f"{name}={tmp_path}/none: no such file"):
         Settings.from_environment(Silent(), {name: f"{tmp_path}/none"})
+
+
+@pytest.mark.parametrize("name", ["DVHBUILD_CACHE", "DVHBUILD_QEMU", "DVHBUILD_DOWNLOADS"])
+def test_the_home_of_a_user_whom_nobody_knows_is_named(name):
+    with pytest.raises(UserError, match=f"{name}=~nosuchuser/x: there is no such home directory"):
+        Settings.from_environment(Silent(), {name: "~nosuchuser/x"})
