@@ -115,7 +115,7 @@ def _perform(order: _Order) -> tuple[str, bytes]:
         raise CancelledError("cancelled")
     recipe = CellRecipe(builder, order.cell, order.fresh)
     inputs = recipe.inputs()
-    differing = [name for name, value in inputs.items() if order.inputs[name] != value]
+    differing = [name for name in {**order.inputs, **inputs} if order.inputs.get(name) != inputs.get(name)]
     if differing:
         raise HostError(
             f"worker {worker.address}: it has another {', '.join(differing)} than is to be measured",

@@ -82,10 +82,20 @@ def test_a_failure_ends_the_others_and_is_the_one_that_is_told(builder):
     assert "never begun" not in builder.done
 
 
-def test_a_worker_that_has_other_inputs_does_not_measure(builder):
-    order = crew._Order("one", fresh=False, again=False, inputs={"cell": "one", "tree": "another"})
+@pytest.mark.parametrize(
+    ("inputs", "differing"),
+    [
+        ({"cell": "one", "tree": "another"}, "tree"),
+        ({"cell": "one"}, "tree"),
+        ({"cell": "one", "tree": "ours", "place": "here"}, "place"),
+        ({"cell": "one", "place": "here", "tree": "another"}, "place, tree"),
+    ],
+)
+def test_a_worker_that_has_other_inputs_does_not_measure(builder, inputs, differing):
+    order = crew._Order("one", fresh=False, again=False, inputs=inputs)
     worker = SimpleNamespace(extensions={crew._BUILDER: builder}, address="tcp://there:1")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(HostError, match="tcp://there:1: it has another tree"):
+    says = f"tcp://there:1: it has another {differing} than"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(HostError, match=says):
         patch.setattr(crew, "get_worker", lambda: worker)
         crew._perform(order)
     assert not builder.done
