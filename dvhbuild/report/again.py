@@ -48,8 +48,8 @@ def inputs(result: Result) -> Inputs:
         ),
         digests=tuple(made_of.digests.items()),
         command_lines=tuple((f"L{level}", line) for level, line in enumerate(made_of.kernel_command_lines)),
-        stack_name=str(made_of.stack.get("name", "")),
-        stack_description=str(made_of.stack.get("description", "")),
+        stack_name=made_of.stack["name"],
+        stack_description=made_of.stack.get("description", ""),
         stack=json.dumps(made_of.stack, indent=2, default=str),
     )
 
@@ -78,6 +78,11 @@ def _words(result: Result) -> Iterator[str]:
         yield "idle-linux"
     if result.workloads:
         yield "workloads"
-    yield from ("--stack", str(result.inputs.stack.get("name", "")), "--machine", result.inputs.machine)
+    stack = result.inputs.stack
+    yield from ("--stack", stack["name"], "--machine", result.inputs.machine)
+    measured = stack.get("measured", ())
+    if set(measured) != set(stack.get("configs", ())):
+        for config in measured:
+            yield from ("--config", config)
     if result.rows:
         yield from ("--ops", str(max(row.ops for row in result.rows)))

@@ -304,6 +304,22 @@ def test_the_commands_that_do_it_again():
     assert not page(RESULT).changed
 
 
+@pytest.mark.parametrize(
+    ("measured", "options"),
+    [
+        (["off"], " --config off"),
+        (["dvh", "off"], " --config dvh --config off"),
+        (["dvh", "on", "off"], ""),
+        ([], ""),
+    ],
+)
+def test_only_the_configurations_that_were_measured_are_again(measured, options):
+    configs = {"off": {}, "on": {}, "dvh": {}}
+    stack = {**RESULT.inputs.stack, "configs": configs, "measured": measured}
+    (_, measure) = page(of(ROW, inputs=RESULT.inputs.model_copy(update={"stack": stack}))).commands
+    assert measure.partition("--machine bochs")[2] == f"{options} --ops 1000"
+
+
 def test_a_checkout_with_changes_and_sources_of_ones_own_are_in_the_commands():
     made_by = RESULT.made_by.model_copy(update={"commit": "ffb88a8-dirty"})
     bases = {
