@@ -93,8 +93,9 @@ class Status:
 def checkout(applied: Applied, directory: Path, settings: Settings) -> None:
     """Make `directory` a git repository with `applied` on branch dvh; commit in it as you like, then `export`.
 
-    It borrows the objects of the base and keeps its own, so nothing done in it is lost with the cache. An existing
-    checkout is brought to `applied`; raises UserError if that would lose uncommitted or unexported work.
+    It keeps its own objects, so that nothing done in it is lost with the cache; but it borrows those of `applied`, and
+    nothing is there to be seen until these have been made again, of the same base and series. An existing checkout is
+    brought to `applied`; raises UserError if that would lose uncommitted or unexported work.
     """
     if directory.exists() and any(directory.iterdir()):
         state = _State.read(directory)

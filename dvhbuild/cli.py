@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import signal
 import sys
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from dvhbuild import cleaning
 from dvhbuild import doctor as doctoring
 from dvhbuild.bases import load_bases
 from dvhbuild.build import COMPONENTS, Builder
@@ -143,15 +143,20 @@ def boot(settings: Settings, levels: int, stack_name: str, machine: str | None, 
 
 
 @cli.command()
-@click.option("--all", "everything", is_flag=True, help="Remove downloads and git repositories as well.")
+@click.option("--all", "everything", is_flag=True, help="Remove downloads, git repositories and results, too.")
 @pass_settings
 def clean(settings: Settings, everything: bool) -> None:
-    """Remove what was built: results, saved states, build trees, logs, ccache."""
-    names = ("store", "work", "logs", "runs", "ccache") + (("downloads", "git", "apt") if everything else ())
-    for path in (settings.cache / name for name in names):
-        if path.exists():
-            shutil.rmtree(path)
-            click.echo(f"removed {path}")
+    """Remove what was built: programs, saved states, what cells came to, build trees, logs, ccache.
+
+    What a running dvhbuild has is left, and named. With --all, nothing stays but the empty files of locks. Checkouts of
+    series borrow the base's commits and ours from the git repositories: until `dvhbuild series apply` has made these
+    again, of the same sources and patches, git finds nothing in a checkout.
+    """
+    done = cleaning.clean(settings, everything=everything)
+    for path in done.removed:
+        click.echo(f"removed {path}")
+    for path in done.left:
+        click.echo(f"left, as another dvhbuild is at work: {path}")
 
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
