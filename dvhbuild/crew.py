@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, LocalCluster, Worker, as_completed, get_worker, wait
+from distributed.system import MEMORY_LIMIT
 
 from dvhbuild.build import Builder
 from dvhbuild.cells import MEASURED, TRACES, Cell, CellRecipe, Measured, parse
@@ -22,8 +24,16 @@ from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Step
 from dvhbuild.store import digest_inputs
 
-MACHINES = 2
-"""Emulated machines that run at once on this host: each takes a core, and 2 GiB."""
+MACHINE_BYTES = 2 << 30
+
+
+def machines(cpus: int, memory: int) -> int:
+    """How many emulated machines run at once on a host with `memory` bytes: each takes a core, and 2 GiB."""
+    return max(1, min(cpus, memory // MACHINE_BYTES))
+
+
+MACHINES = machines(CPU_COUNT, MEMORY_LIMIT)
+"""Those of this host, or of the part of it that we may use."""
 
 CONNECT_SECONDS = 10
 
@@ -40,20 +50,43 @@ class _Order:
     inputs: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class _Brought:
+    """What a worker has made of the recipe `name` with inputs `made_of`, on its way into our own store."""
+
+    name: str
+    made_of: Mapping[str, str]
+    measured: str
+    traces: bytes
+
+    def inputs(self) -> Mapping[str, str]:
+        return self.made_of
+
+    def build(self, out: Path, settings: Settings) -> None:  # noqa: ARG002
+        (out / MEASURED).write_text(self.measured)
+        (out / TRACES).write_bytes(self.traces)
+
+
 def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, scheduler: str | None) -> list[Measured]:
     """Measure cells, by workers of `scheduler` if there is one; returns what came of each, in their order.
 
-    With `again`, what workers have measured before is measured again.
+    With `again`, what workers have measured before is measured again. What those of `scheduler` bring is in our store
+    as soon as it is there, so that it is known even if this ends early.
 
     Raises GuestError, VerdictError, HostError, the first there is; UserError if nobody is there to work.
     """
+    recipes = list(recipes)
     orders = [_Order(recipe.cell, recipe.fresh, again, recipe.inputs()) for recipe in recipes]
-    with _crew(builder, scheduler) as client:
+    with _crew(builder, scheduler, len(orders)) as client:
         futures = [client.submit(_perform, order, key=f"cell-{digest_inputs(order.inputs)}") for order in orders]
+        asked = {future.key: (recipe, order) for future, recipe, order in zip(futures, recipes, orders, strict=True)}
         try:
             for future in as_completed(futures):
                 if error := future.exception():
                     raise _told(error)
+                if scheduler:
+                    recipe, order = asked[future.key]
+                    builder.store.obtain(_Brought(recipe.name, order.inputs, *future.result()), anew=again)
             return [parse(*future.result()) for future in futures]
         finally:
             if not all(future.done() for future in futures):
@@ -71,10 +104,10 @@ def _told(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def _crew(builder: Builder, scheduler: str | None) -> Iterator[Client]:
-    """A client of `scheduler`, or of workers in this process, which have our builder."""
+def _crew(builder: Builder, scheduler: str | None, cells: int) -> Iterator[Client]:
+    """A client of `scheduler`, or of workers in this process, as `cells` need, which have our builder."""
     if not scheduler:
-        with _own_workers() as cluster, Client(cluster) as client:
+        with _own_workers(min(MACHINES, cells)) as cluster, Client(cluster) as client:
             for worker in cluster.workers.values():
                 worker.extensions[_BUILDER] = builder
             yield client
@@ -93,9 +126,9 @@ def _crew(builder: Builder, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def _own_workers() -> LocalCluster:
+def _own_workers(count: int) -> LocalCluster:
     return LocalCluster(
-        n_workers=MACHINES,
+        n_workers=count,
         threads_per_worker=1,
         processes=False,
         dashboard_address="127.0.0.1:0",

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from dvhbuild import crew
-from dvhbuild.cells import MEASURED, TRACES, Measured
+from dvhbuild.cells import MEASURED, TRACES, Measured, read
 from dvhbuild.errors import CancelledError, GuestError, HostError, UserError
 from dvhbuild.settings import Settings
 from dvhbuild.store import Store
@@ -50,6 +50,7 @@ class FakeRecipe:
 @pytest.fixture
 def builder(tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "CellRecipe", FakeRecipe)
+    monkeypatch.setattr(crew, "MACHINES", 2)
     settings = Settings(root=tmp_path, cache=tmp_path / "cache")
     return SimpleNamespace(
         settings=settings, store=Store(settings), tree="ours", done=[], waits=threading.Event(), artifacts=None
@@ -99,6 +100,40 @@ def test_a_worker_that_has_other_inputs_does_not_measure(builder, inputs, differ
         patch.setattr(crew, "get_worker", lambda: worker)
         crew._perform(order)
     assert not builder.done
+
+
+@pytest.fixture
+def scheduler(builder):
+    """The address of a scheduler with one worker, which has a store of its own."""
+    settings = Settings(root=builder.settings.root, cache=builder.settings.cache.with_name("theirs"))
+    theirs = SimpleNamespace(**vars(builder) | {"settings": settings, "store": Store(settings)})
+    with crew._own_workers(1) as cluster:
+        for worker in cluster.workers.values():
+            worker.extensions[crew._BUILDER] = theirs
+        yield cluster.scheduler_address
+
+
+def test_what_others_measured_is_known_here_even_if_it_ends_early(builder, scheduler):
+    with pytest.raises(GuestError, match="L1: it panicked"):
+        measure(builder, "one", "fails", scheduler=scheduler)
+    entry = builder.store.find(FakeRecipe(builder, "one"))
+    assert read(entry.path).traces == b"one"
+    assert not builder.store.find(FakeRecipe(builder, "fails"))
+    assert builder.done == ["one", "fails"]
+
+
+def test_what_others_measured_again_is_known_here_instead(builder, scheduler):
+    old = builder.store.obtain(FakeRecipe(builder, "one")).path
+    (old / TRACES).write_bytes(b"old")
+    assert [part.traces for part in measure(builder, "one", again=True, scheduler=scheduler)] == [b"one"]
+    assert read(old).traces == b"one"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gib", "count"), [(2, 24, 2), (2, 4, 2), (64, 16, 8), (8, 16, 8), (8, 15, 7), (1, 8, 1), (4, 1, 1)]
+)
+def test_a_machine_takes_a_core_and_2_gib(cpus, gib, count):
+    assert crew.machines(cpus, gib << 30) == count
 
 
 def test_an_address_where_nobody_is_is_told(builder, monkeypatch):
