@@ -72,7 +72,8 @@ def check(program, words, inline=False):
 def check_dvhbuild(words, inline=False):
     command, context = cli.cli, click.Context(cli.cli, info_name="dvhbuild")
     while isinstance(command, click.Group) and words:
-        name, command, words = command.resolve_command(context, list(words))
+        _, words, _ = command.make_parser(context).parse_args(list(words))
+        name, command, words = command.resolve_command(context, words)
         context = click.Context(command, parent=context, info_name=name)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -177,6 +178,7 @@ def test_there_are_commands_to_check(program):
     [
         "nox -s lint",
         "dvhbuild no-such",
+        "dvhbuild --no-such clean",
         "dvhbuild verify --no-such",
         "dvhbuild verify no-such",
         "dvhbuild verify --stack no-such",
@@ -194,7 +196,7 @@ def test_there_are_commands_to_check(program):
         "DVHBUILD_LINUX=~/linux dvhbuild report",
         "dvhbuild test-kvm no-such",
         "dvhbuild test-qemu --debug",
-        "cd there && dvhbuild clean --no-such",
+        "cd there && dvhbuild -v clean --no-such",
         "python3 noxfile.py -s no-such",
         "python3 noxfile.py lint",
         "python3 noxfile.py -s test-nested -- no-such",
