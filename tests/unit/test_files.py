@@ -2,6 +2,9 @@
 """Files that are written all or not at all."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +47,45 @@ def test_a_directory_in_its_place_is_an_error(tmp_path):
     with pytest.raises(HostError, match="cannot be written"):
         replace(tmp_path / "file", "new")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("there/file")
+    for text in ("new", "newer"):  # it leads nowhere, then to a file
+        replace(link, text)
+        assert (tmp_path / "there" / "file").read_text() == text
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["file"]
+
+
+def test_a_pipe_gets_it_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace(pipe, "new")
+    assert (os.read(reader, 9), pipe.is_fifo()) == (b"new", True)
+    os.close(reader)
+
+
+def test_a_terminal_gets_it():
+    ours, theirs = os.openpty()
+    replace(Path(os.ttyname(theirs)), "new")
+    assert os.read(ours, 9) == b"new"
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("name", ["stdout", "out"])
+def test_our_own_output_is_not_replaced(tmp_path, name):
+    """Neither is what was there lost, nor what is said later."""
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is
+    (tmp_path / "out").write_text("before\n")
+    script = (
+        "import sys; from pathlib import Path; from dvhbuild.files import replace\n"
+        "print('first'); replace(Path(sys.argv[1]), 'new\\n'); print('last')\n"
+    )
+    with (tmp_path / "out").open("ab") as out:
+        subprocess.run([sys.executable, "-E", "-c", script, name], stdout=out, cwd=tmp_path, check=True)
+    assert (tmp_path / "out").read_text() == "before\nfirst\nnew\nlast\n"
