@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from pathlib import Path
 
 from rich.console import Console
@@ -18,34 +19,41 @@ WORTH_A_LINE = 2.0
 
 
 class TerminalReporter:
-    """Shows steps on `console` (standard error); with `verbose`, the commands as well. Close it when done."""
+    """Shows steps on `console` (standard error); with `verbose`, the commands as well. Close it when done.
+
+    Any thread may tell it of its steps.
+    """
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console = console
         self._verbose = verbose
         self._tasks: dict[int, TaskID] = {}
         self._progress: Progress | None = None
+        self._lock = threading.Lock()
 
     def started(self, step: Step) -> None:
         if not self._console.is_terminal:
             self._say(f"{step.title} ...{_where(step)}")
             return
-        if self._progress is None:
-            clock = TimeElapsedColumn(Column(no_wrap=True, min_width=7))  # a long path may be cut off, but not this
-            columns = (SpinnerColumn(), clock, TextColumn("{task.description}"))
-            self._progress = Progress(*columns, console=self._console, transient=True)
-            self._progress.start()
-        self._tasks[id(step)] = self._progress.add_task(f"{step.title}{_where(step)}", total=None)
+        with self._lock:
+            if self._progress is None:
+                clock = TimeElapsedColumn(Column(no_wrap=True, min_width=7))  # a long path may be cut off, but not this
+                columns = (SpinnerColumn(), clock, TextColumn("{task.description}"))
+                self._progress = Progress(*columns, console=self._console, transient=True)
+                self._progress.start()
+            self._tasks[id(step)] = self._progress.add_task(f"{step.title}{_where(step)}", total=None)
 
     def advanced(self, step: Step, doing: str) -> None:
-        if self._progress is not None and id(step) in self._tasks:
-            self._progress.update(self._tasks[id(step)], description=f"{step.title}: {doing}{_where(step)}")
+        with self._lock:
+            if self._progress is not None and id(step) in self._tasks:
+                self._progress.update(self._tasks[id(step)], description=f"{step.title}: {doing}{_where(step)}")
 
     def stopped(self, step: Step, seconds: float, error: BaseException | None) -> None:
-        if self._progress is not None and (task := self._tasks.pop(id(step), None)) is not None:
-            self._progress.remove_task(task)
-            if not self._tasks:
-                self.close()
+        with self._lock:
+            if self._progress is not None and (task := self._tasks.pop(id(step), None)) is not None:
+                self._progress.remove_task(task)
+                if not self._tasks:
+                    self._end()
         if error is not None:
             self._say(f"{step.title}: failed after {seconds:.1f} s")
         elif seconds >= WORTH_A_LINE or not self._console.is_terminal:
@@ -59,9 +67,14 @@ class TerminalReporter:
         self._say(text)
 
     def close(self) -> None:
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+            self._tasks.clear()
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -2,13 +2,15 @@
 """What a person reads: one line for a failure, with its remedy, log and the line that repeats it."""
 
 import io
+import threading
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from dvhbuild.errors import GuestError, UserError
-from dvhbuild.steps import step
+from dvhbuild.steps import Step, step
 from dvhbuild.terminal import TerminalReporter, explain
 
 
@@ -58,3 +60,26 @@ def test_the_clock_is_seen_however_long_the_path_of_the_log():
     with step(reporter, "build", Path("/long" * 30)):
         pass
     assert "0:00:00 build  (/long/long" in terminal.file.getvalue()
+
+
+def test_a_step_that_starts_in_one_thread_while_the_last_ends_in_another_is_shown(monkeypatch):
+    terminal = Console(file=io.StringIO(), width=60, force_terminal=True, no_color=True, color_system=None)
+    reporter = TerminalReporter(terminal)
+    first, second, third = Step("first"), Step("second"), Step("third")
+    other = threading.Thread(target=reporter.started, args=(second,))
+
+    class Slow(Progress):
+        def stop(self):
+            if not other.ident:
+                other.start()
+                other.join(0.3)
+            super().stop()
+
+    monkeypatch.setattr("dvhbuild.terminal.Progress", Slow)
+    reporter.started(first)
+    reporter.stopped(first, 0, None)
+    other.join()
+    reporter.started(third)
+    reporter.advanced(second, "doing well")
+    reporter.close()
+    assert "second: doing well" in terminal.file.getvalue()
