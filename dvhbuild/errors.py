@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from pathlib import Path
 
 
@@ -20,6 +21,10 @@ class DvhError(Exception):
         self.message = message
         self.remedy = remedy
         self.log = log
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For pickle, on the way from a worker: by default, it leaves out what is given by name."""
+        return copyreg.__newobj__, (type(self), self.message), vars(self)  # type: ignore[attr-defined]
 
 
 class VerdictError(DvhError):
