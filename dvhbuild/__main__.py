@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m dvhbuild` is `dvhbuild`."""
 
-from dvhbuild.cli import main
+from dvhbuild.start import main
 
 main()

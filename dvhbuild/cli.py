@@ -27,6 +27,7 @@ from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.options import as_json, fresh_option, machine_option, pass_settings, print_json, stack_option
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
+from dvhbuild.start import handle
 from dvhbuild.terminal import TerminalReporter, explain
 
 _EXAMPLES = """
@@ -159,13 +160,9 @@ def clean(settings: Settings, everything: bool) -> None:
         click.echo(f"left, as another dvhbuild is at work: {path}")
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 def _interrupt(_sign: int, _frame: object) -> None:
     """End in good order, and let nothing interrupt that."""
-    for sign in _ENDING:
-        signal.signal(sign, signal.SIG_IGN)
+    handle(signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -173,8 +170,7 @@ def main() -> None:
     """Run the command line; exit with the status that the error names (see `errors`), 130 when interrupted."""
     console = Console(stderr=True)
     again = shlex.join(["dvhbuild", *sys.argv[1:]])
-    for sign in _ENDING:
-        signal.signal(sign, _interrupt)
+    handle(_interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:

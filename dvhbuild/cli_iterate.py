@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 
 import click
 from rich.console import Console
-from watchfiles import watch
 
 from dvhbuild import iterate as iterating
 from dvhbuild.cli_verify import TABLE_WIDTH, show_rows
@@ -87,6 +86,8 @@ Saves = SimpleQueue[float]
 @contextmanager
 def _watched(tree: Path) -> Iterator[Saves]:
     """What is saved below `tree` while the body runs; raises OSError if there is too much of it to be watched."""
+    from watchfiles import watch
+
     saves: Saves = SimpleQueue()
     stop = threading.Event()
     changes = watch(

@@ -2,6 +2,8 @@
 """Cells on as many machines as there are, by dask.distributed: workers of this process, or those of a scheduler.
 
 A worker that is lost loses nothing: the scheduler gives its cell to another one.
+
+dask.distributed takes longer to import than all the rest, and most commands don't need it: only who measures does that.
 """
 
 from __future__ import annotations
@@ -11,11 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from dask.system import CPU_COUNT
-from distributed import Client, KilledWorker, LocalCluster, Worker, as_completed, get_worker, wait
-from distributed.system import MEMORY_LIMIT
+from typing import TYPE_CHECKING, Any
 
 from dvhbuild.build import Builder
 from dvhbuild.cells import MEASURED, TRACES, Cell, CellRecipe, Measured, parse
@@ -24,20 +22,22 @@ from dvhbuild.settings import Settings
 from dvhbuild.steps import Reporter, Step
 from dvhbuild.store import digest_inputs
 
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster, Worker
+
 MACHINE_BYTES = 2 << 30
-
-
-def machines(cpus: int, memory: int) -> int:
-    """How many emulated machines run at once on a host with `memory` bytes: each takes a core, and 2 GiB."""
-    return max(1, min(cpus, memory // MACHINE_BYTES))
-
-
-MACHINES = machines(CPU_COUNT, MEMORY_LIMIT)
-"""Those of this host, or of the part of it that we may use."""
 
 CONNECT_SECONDS = 10
 
 _TOPIC = _BUILDER = "dvhbuild"
+
+
+def machines() -> int:
+    """How many emulated machines run at once on what we may use of this host: each takes a core, and 2 GiB."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    return max(1, min(CPU_COUNT, MEMORY_LIMIT // MACHINE_BYTES))
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, sch
 
     Raises GuestError, VerdictError, HostError, the first there is; UserError if nobody is there to work.
     """
+    from distributed import as_completed, wait
+
     recipes = list(recipes)
     orders = [_Order(recipe.cell, recipe.fresh, again, recipe.inputs()) for recipe in recipes]
     with _crew(builder, scheduler, len(orders)) as client:
@@ -98,6 +100,8 @@ def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, sch
 
 
 def _told(error: BaseException) -> BaseException:
+    from distributed import KilledWorker
+
     if isinstance(error, KilledWorker):
         return HostError(f"{error.allowed_failures + 1} workers were lost, one after the other, with the same cell")
     return error
@@ -106,8 +110,10 @@ def _told(error: BaseException) -> BaseException:
 @contextmanager
 def _crew(builder: Builder, scheduler: str | None, cells: int) -> Iterator[Client]:
     """A client of `scheduler`, or of workers in this process, as `cells` need, which have our builder."""
+    from distributed import Client
+
     if not scheduler:
-        with _own_workers(min(MACHINES, cells)) as cluster, Client(cluster) as client:
+        with _own_workers(min(machines(), cells)) as cluster, Client(cluster) as client:
             for worker in cluster.workers.values():
                 worker.extensions[_BUILDER] = builder
             yield client
@@ -127,6 +133,8 @@ def _crew(builder: Builder, scheduler: str | None, cells: int) -> Iterator[Clien
 
 
 def _own_workers(count: int) -> LocalCluster:
+    from distributed import LocalCluster
+
     return LocalCluster(
         n_workers=count,
         threads_per_worker=1,
@@ -142,6 +150,8 @@ def _perform(order: _Order) -> tuple[str, bytes]:
 
     Raises HostError if its sources, patches or programs are not those of who asks.
     """
+    from distributed import get_worker
+
     worker = get_worker()
     builder = worker.extensions.get(_BUILDER) or Builder(Settings.from_environment(_Teller(worker)))
     if builder.settings.cancelled.is_set():

@@ -14,7 +14,7 @@ import pygit2
 
 from dvhbuild.build import Builder
 from dvhbuild.cells import check_nested
-from dvhbuild.crew import MACHINES
+from dvhbuild.crew import machines
 from dvhbuild.errors import CancelledError, UserError
 from dvhbuild.experiments.model import Experiment
 from dvhbuild.lab import StateRecipe, bring_up, run_directory
@@ -204,7 +204,7 @@ def perform(builder: Builder, job: Plan, is_old: Callable[[], bool]) -> tuple[Ro
     builder.modules_disk()
     for stack in variants.values():  # what they share is made by one thread
         builder.store.obtain(StateRecipe(builder, stack, 0))
-    with ThreadPoolExecutor(MACHINES) as pool:
+    with ThreadPoolExecutor(machines()) as pool:
         try:
             futures = [pool.submit(_measure, builder, job, variant, stack) for variant, stack in variants.items()]
             while wait(futures, ASK_SECONDS, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):

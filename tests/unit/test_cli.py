@@ -167,3 +167,20 @@ def test_a_signal_ends_it_with_its_children(tmp_path, sign):
     time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_while_it_is_imported(tmp_path, environ, sign):
+    (tmp_path / "click.py").write_text("import time; print(flush=True); time.sleep(60)")
+    environ |= {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(RUN, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ours:
+        ours.stdout.readline()
+        ours.send_signal(sign)
+        said = ours.communicate(timeout=20)[1]
+    assert (ours.returncode, said) == (130, "dvhbuild: interrupted\n")
+
+
+def test_what_takes_long_to_import_is_imported_when_it_is_needed():
+    script = "import sys; from dvhbuild import cli; print({'distributed', 'watchfiles'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -97,7 +97,7 @@ def test_a_worker_that_has_other_inputs_does_not_measure(builder, inputs, differ
     worker = SimpleNamespace(extensions={crew._BUILDER: builder}, address="tcp://there:1")
     says = f"tcp://there:1: it has another {differing} than"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(HostError, match=says):
-        patch.setattr(crew, "get_worker", lambda: worker)
+        patch.setattr("distributed.get_worker", lambda: worker)
         crew._perform(order)
     assert not builder.done
 
@@ -132,8 +132,10 @@ def test_what_others_measured_again_is_known_here_instead(builder, scheduler):
 @pytest.mark.parametrize(
     ("cpus", "gib", "count"), [(2, 24, 2), (2, 4, 2), (64, 16, 8), (8, 16, 8), (8, 15, 7), (1, 8, 1), (4, 1, 1)]
 )
-def test_a_machine_takes_a_core_and_2_gib(cpus, gib, count):
-    assert crew.machines(cpus, gib << 30) == count
+def test_a_machine_takes_a_core_and_2_gib(monkeypatch, cpus, gib, count):
+    monkeypatch.setattr("dask.system.CPU_COUNT", cpus)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", gib << 30)
+    assert crew.machines() == count
 
 
 def test_an_address_where_nobody_is_is_told(builder, monkeypatch):
