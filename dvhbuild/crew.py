@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def _crew(builder: Builder, scheduler: str | None, cells: int) -> Iterator[Clien
         except TimeoutError as error:
             message = f"{scheduler}: this scheduler has no workers"
             raise UserError(message, remedy=f"start some: dask worker {scheduler} --nthreads 1") from error
-        client.subscribe_topic(_TOPIC, lambda event: _hear(builder.settings.reporter, event))
+        client.subscribe_topic(_TOPIC, _Hearer(builder.settings.reporter).hear)
         yield client
 
 
@@ -189,16 +189,28 @@ class _Teller:
 
     def _tell(self, step: Step, what: str, *more: object) -> None:
         log = str(step.log) if step.log else None
-        self.worker.log_event(_TOPIC, {"what": what, "title": step.title, "log": log, "more": more})
+        number = f"{self.worker.address} {id(step)}"  # of those that go on there, no other step has this
+        self.worker.log_event(_TOPIC, {"step": number, "what": what, "title": step.title, "log": log, "more": more})
 
 
-def _hear(reporter: Reporter, event: tuple[float, Mapping[str, Any]]) -> None:
-    _when, said = event
-    step = Step(said["title"], Path(said["log"]) if said["log"] else None)
-    match said["what"], *said["more"]:
-        case "started", *_:
-            reporter.started(step)
-        case "advanced", doing:
-            reporter.advanced(step, doing)
-        case "stopped", seconds, error:
-            reporter.stopped(step, seconds, HostError(error) if error else None)
+@dataclass(frozen=True)
+class _Hearer:
+    """Passes on what workers tell: a reporter knows each step by the object that it is."""
+
+    reporter: Reporter
+    _steps: dict[str, Step] = field(default_factory=dict)
+
+    def hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        _when, said = event
+        number = said["step"]
+        if said["what"] == "started":
+            self._steps[number] = Step(said["title"], Path(said["log"]) if said["log"] else None)
+        if number not in self._steps:
+            return  # it began before we listened: it is another's
+        match said["what"], *said["more"]:
+            case "started", *_:
+                self.reporter.started(self._steps[number])
+            case "advanced", doing:
+                self.reporter.advanced(self._steps[number], doing)
+            case "stopped", seconds, error:
+                self.reporter.stopped(self._steps.pop(number), seconds, HostError(error) if error else None)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cells are done by whoever has time, in any order, and come back in theirs; what fails is told as it was."""
 
+import io
+import json
 import pickle
 import socket
 import threading
@@ -10,12 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from dvhbuild import crew
 from dvhbuild.cells import MEASURED, TRACES, Measured, read
 from dvhbuild.errors import CancelledError, GuestError, HostError, UserError
 from dvhbuild.settings import Settings
+from dvhbuild.steps import Step
 from dvhbuild.store import Store
+from dvhbuild.terminal import TerminalReporter
 
 NOW = "2026-01-02T03:04:05Z"
 
@@ -136,6 +141,30 @@ def test_a_machine_takes_a_core_and_2_gib(monkeypatch, cpus, gib, count):
     monkeypatch.setattr("dask.system.CPU_COUNT", cpus)
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", gib << 30)
     assert crew.machines() == count
+
+
+def test_each_line_that_a_worker_has_begun_ends_with_its_own_step():
+    """Two workers do the same at the same time; what a third does began before anybody listened."""
+    terminal = Console(file=io.StringIO(), width=60, force_terminal=True, no_color=True, color_system=None)
+    reporter = TerminalReporter(terminal)
+    hearer = crew._Hearer(reporter)
+
+    def log(_topic, event):
+        hearer.hear((0, json.loads(json.dumps(event))))
+
+    addresses = ("tcp://one:1", "tcp://two:1", "tcp://three:1")
+    tellers = [crew._Teller(SimpleNamespace(address=address, log_event=log)) for address in addresses]
+    step = Step("boot L1")
+    for teller in tellers[:2]:
+        teller.started(step)
+    tellers[1].advanced(step, "the second")
+    tellers[2].stopped(step, 9, None)
+    tellers[0].stopped(step, 1, None)
+    shown = [task.description for task in reporter._progress.tasks]
+    tellers[1].stopped(step, 1, ValueError("bad"))
+    assert shown == ["boot L1: the second"]
+    assert reporter._progress is None
+    assert "boot L1: failed" in terminal.file.getvalue()
 
 
 def test_an_address_where_nobody_is_is_told(builder, monkeypatch):
