@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -166,10 +168,26 @@ def _interrupt(_sign: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _again() -> str:
+    """The command line that does the same once more, from here: our variables, the program, its words."""
+    ours = sorted((name, value) for name, value in os.environ.items() if name.startswith("DVHBUILD_") and value)
+    variables = [f"{name}={shlex.quote(value)}" for name, value in ours]
+    return " ".join([*variables, shlex.join([*_program(), *sys.argv[1:]])])
+
+
+def _program() -> list[str]:
+    """What was run, by its mere name if that finds it."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return [sys.executable, "-m", "dvhbuild"]
+    found = shutil.which(path.name)
+    return [path.name if found and Path(found).resolve() == path.resolve() else sys.argv[0]]
+
+
 def main() -> None:
     """Run the command line; exit with the status that the error names (see `errors`), 130 when interrupted."""
     console = Console(stderr=True)
-    again = shlex.join(["dvhbuild", *sys.argv[1:]])
+    again = _again()
     handle(_interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False))

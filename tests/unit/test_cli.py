@@ -3,6 +3,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,6 +84,36 @@ def test_bad_input_is_one_line_and_status_2(environ, words, says):
 def test_a_path_that_does_not_exist_is_the_users_error(environ):
     done = dvhbuild({**environ, "DVHBUILD_LINUX": "/no/such/tree"}, "build", "linux")
     assert (done.returncode, "DVHBUILD_LINUX=/no/such/tree: no such file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "program"),
+    [
+        (RUN, "", shlex.join(RUN)),
+        (["bin of mine/dvhbuild"], "", "'bin of mine/dvhbuild'"),
+        (["dvhbuild"], "bin of mine", "dvhbuild"),
+    ],
+)
+def test_the_line_that_repeats_a_failure_does(tmp_path, environ, command, path, program):
+    script = tmp_path / "bin of mine" / "dvhbuild"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nfrom dvhbuild.start import main\nmain()\n")
+    script.chmod(0o755)
+    here = {**environ, "PATH": f"{tmp_path / path}:{environ['PATH']}" if path else environ["PATH"]}
+    there = {
+        **here,
+        "DVHBUILD_LINUX": "no such tree",
+        "DVHBUILD_CACHE": str(tmp_path / "it's mine"),
+        "DVHBUILD_QEMU": "",
+    }
+    words = shlex.join([*command, "build", "linux"])
+    first = subprocess.run(words, shell=True, env=there, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (again,) = [line.partition("again: ")[2] for line in first.stderr.splitlines() if "again: " in line]
+    assert again.endswith(f"{tmp_path}/it'\"'\"'s mine' DVHBUILD_LINUX='no such tree' {program} build linux")
+    del here["DVHBUILD_CACHE"]
+    second = subprocess.run(again, shell=True, env=here, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stderr) == (first.returncode, first.stderr)
+    assert "DVHBUILD_LINUX=no such tree: no such file" in second.stderr
 
 
 def test_series_status_for_programs(environ):
