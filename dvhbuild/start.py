@@ -13,9 +13,10 @@ Handler = Callable[[int, object], None] | signal.Handlers
 
 
 def handle(handler: Handler) -> None:
-    """Let `handler` have the signals that end us."""
+    """Let `handler` have the signals that end us, but none that we were started to ignore: by nohup, by a shell's &."""
     for sign in _ENDING:
-        signal.signal(sign, handler)
+        if signal.getsignal(sign) != signal.SIG_IGN:
+            signal.signal(sign, handler)
 
 
 def main() -> None:

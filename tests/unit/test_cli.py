@@ -215,3 +215,14 @@ def test_what_takes_long_to_import_is_imported_when_it_is_needed():
     script = "import sys; from dvhbuild import cli; print({'distributed', 'watchfiles'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("sign", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_it_was_started_to_ignore_does_not_end_it(sign):
+    script = (
+        f"import os; from dvhbuild import cli, start; cli.cli.main = lambda **_: os.kill(os.getpid(), {sign})\n"
+        "start.main()\n"
+    )
+    command = [sys.executable, "-c", script]
+    for started, status in ((["env", f"--ignore-signal={sign.name}"], 0), ([], 130)):
+        assert subprocess.run([*started, *command], check=False, capture_output=True).returncode == status
