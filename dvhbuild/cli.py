@@ -23,7 +23,7 @@ from dvhbuild.cli_report import report
 from dvhbuild.cli_selftests import test_kvm, test_qemu
 from dvhbuild.cli_series import series
 from dvhbuild.cli_verify import compare, verify
-from dvhbuild.errors import DvhError, HostError, UserError
+from dvhbuild.errors import DvhError, HostError, UserError, system_error
 from dvhbuild.interactive import interact
 from dvhbuild.lab import bring_up, run_directory
 from dvhbuild.options import as_json, fresh_option, machine_option, pass_settings, print_json, stack_option
@@ -201,6 +201,6 @@ def main() -> None:
         explain(error, console, again)
         sys.exit(error.status)
     except OSError as error:
-        host = HostError(f"{error.filename or 'the system'}: {error.strerror or error}")
+        host = system_error(error, "the system")
         explain(host, console, again)
         sys.exit(host.status)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pexpect.spawnbase import SpawnBase
 
-from dvhbuild.errors import GuestError
+from dvhbuild.errors import GuestError, system_error
 from dvhbuild.hub import Deadline, Hub
 from dvhbuild.lines import Transport
 from dvhbuild.loglines import END, Cleaner, Finding, Lines, Matcher
@@ -27,7 +27,10 @@ SEARCH_WINDOW = 1 << 14
 
 
 class StampedFile:
-    """A file that gets every byte, each line behind the time at which it began ("   12.345 ", seconds)."""
+    """A file that gets every byte, each line behind the time at which it began ("   12.345 ", seconds).
+
+    `write` raises HostError if the disk fails.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,10 @@ class StampedFile:
         self._at_start = data.endswith(b"\n")
         if self._at_start:
             body = body[: -len(stamp)]
-        self._file.write(first + body)
+        try:
+            self._file.write(first + body)
+        except OSError as error:
+            raise system_error(error, self.path) from error
 
     def close(self) -> None:
         self._file.close()

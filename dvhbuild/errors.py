@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import copyreg
+import errno
 from pathlib import Path
+
+MORE_SPACE = "free some space (dvhbuild clean), or set DVHBUILD_CACHE to a larger disk"
 
 
 class DvhError(Exception):
@@ -69,3 +72,9 @@ class GuestError(DvhError, RuntimeError):
         super().__init__(message, remedy=remedy, log=log)
         self.level = level
         self.tail = tail
+
+
+def system_error(error: OSError, where: object) -> HostError:
+    """Tell an error of the system in one line: of the file that it names, or of `where`; a full disk has a remedy."""
+    remedy = MORE_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+    return HostError(f"{error.filename or where}: {error.strerror or error}", remedy=remedy)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dvhbuild.errors import CancelledError, DvhError, GuestError, HostError
+from dvhbuild.errors import CancelledError, DvhError, GuestError, HostError, system_error
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ class Hub:
                     self._changed.notify_all()
                 time.sleep(REST)
             except Exception as error:  # noqa: BLE001 - nobody else would ever hear of it
-                failure = error if isinstance(error, DvhError) else HostError(f"the reader failed: {error!r}")
+                failure = _told(error)
                 failure.__cause__ = None if failure is error else error
                 self.fail(failure)
                 if not isinstance(error, DvhError):
@@ -220,6 +220,15 @@ class Hub:
     def _call_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
+
+
+def _told(error: Exception) -> DvhError:
+    """What went wrong in the hub's thread, for those who wait."""
+    if isinstance(error, DvhError):
+        return error
+    if isinstance(error, OSError):
+        return system_error(error, "the reader")
+    return HostError(f"the reader failed: {error!r}")
 
 
 def _again(error: DvhError) -> DvhError:

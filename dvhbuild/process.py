@@ -14,15 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from dvhbuild.errors import HostError
+from dvhbuild.errors import MORE_SPACE, HostError
 from dvhbuild.steps import Reporter
 
 Argv = Sequence[str | Path]
 
 FULL = 4 << 20
 """Bytes that are left on a disk that was just too small."""
-
-MORE_SPACE = "free some space (dvhbuild clean), or set DVHBUILD_CACHE to a larger disk"
 
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dvhbuild.errors import HostError
+from dvhbuild.errors import HostError, system_error
 from dvhbuild.locks import free, locked, shared
-from dvhbuild.process import MORE_SPACE
 from dvhbuild.settings import Settings
 
 MANIFEST = "inputs.json"
@@ -204,7 +203,4 @@ def _full_disk_is_ours(where: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, HostError) or error.errno is None:
             raise
-        raise HostError(
-            f"{error.filename or where}: {os.strerror(error.errno)}",
-            remedy=MORE_SPACE,
-        ) from error
+        raise system_error(error, where) from error

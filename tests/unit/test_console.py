@@ -211,6 +211,25 @@ def test_a_stamped_file_gives_back_what_was_written(tmp_path_factory, chunks):
     assert unstamped(stamped.path.read_bytes()) == b"".join(chunks)
 
 
+def test_a_disk_that_is_full_is_told_with_the_log_and_a_remedy(hub):
+    console = Console(hub, Path("/dev/full"))
+    console.say(b"a line\n")
+    error = wait_failure(hub)
+    console.log.close()
+    assert isinstance(error, HostError)
+    assert error.message == "/dev/full: No space left on device"
+    assert "dvhbuild clean" in error.remedy
+
+
+def test_an_error_of_the_system_is_told_with_its_file_and_no_wrong_remedy(hub):
+    def fail():
+        raise PermissionError(13, "Permission denied", "/some/file")
+
+    hub.later(0, fail)
+    error = wait_failure(hub)
+    assert (type(error), error.message, error.remedy) == (HostError, "/some/file: Permission denied", None)
+
+
 def test_a_good_boot_does_not_fail(hub, console):
     stream = console.log.stream()
     console.say((LOGS / "good-boot.log").read_bytes())
