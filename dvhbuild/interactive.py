@@ -27,7 +27,7 @@ POLL = 0.1
 def interact(nest: Nest) -> int:
     """Join a shell in the highest level to standard input and output; return its exit status, 0 when left.
 
-    Raises whatever fails in the machine meanwhile.
+    Raises whatever fails in the machine meanwhile, and BrokenPipeError if nobody reads standard output any more.
     """
     if sys.stdin.isatty():
         with _raw(sys.stdin.fileno()):
@@ -38,7 +38,8 @@ def interact(nest: Nest) -> int:
 def _feed(nest: Nest) -> int:
     """Run what standard input says, as a script."""
     shell = nest.top.agent.start("/bin/sh", with_input=True)
-    shell.attach(_print, lambda _reason: None)
+    screen = _Screen()
+    shell.attach(lambda data: screen.show(shell, data), lambda _reason: None)
     while not shell.over:
         nest.machine.hub.look()
         if not select.select([sys.stdin.fileno()], [], [], POLL)[0]:
@@ -48,7 +49,31 @@ def _feed(nest: Nest) -> int:
             shell.eof()
             break
         shell.write(data)
+    nest.machine.hub.wait(lambda: shell.over or None, float("inf"), "the shell's end", level=nest.top.number)
+    screen.look()
     return nest.top.agent.wait_exit(shell, float("inf"))
+
+
+class _Screen:
+    """Standard output, as what shells print to: a shell whose reader has left (a broken pipe) is ended."""
+
+    def __init__(self) -> None:
+        self._left: BrokenPipeError | None = None
+
+    def show(self, shell: Channel, data: bytes) -> None:
+        """Print what `shell` says; in the hub's thread, where nobody could catch an error."""
+        if self._left:
+            return
+        try:
+            _print(data)
+        except BrokenPipeError as error:
+            self._left = error
+            shell.close()
+
+    def look(self) -> None:
+        """Raise BrokenPipeError if the reader has left."""
+        if self._left:
+            raise self._left
 
 
 def _print(data: bytes) -> None:
@@ -73,6 +98,7 @@ class _Session:
         self._nest = nest
         self._shells: dict[int, Channel] = {}
         self._shown = -1
+        self._screen = _Screen()
 
     def follow(self) -> int:
         shell = self._show(self._nest.top.number)
@@ -90,6 +116,7 @@ class _Session:
             if other:
                 shell = self._show((self._shown or len(self._nest.levels)) - 1)
                 shell.write(after)
+        self._screen.look()
         return shell.exit.status if shell.exit else 1
 
     def _show(self, number: int) -> Channel:
@@ -100,12 +127,12 @@ class _Session:
             columns, rows = shutil.get_terminal_size()
             term = os.environ.get("TERM", "dumb")
             shell = self._nest.levels[number].agent.shell(rows, columns, term=term)
-            shell.attach(lambda data: self._heard(number, data), lambda _reason: None)
+            shell.attach(lambda data: self._heard(number, shell, data), lambda _reason: None)
             self._shells[number] = shell
         else:
             self._shells[number].write(b"\n")
         return self._shells[number]
 
-    def _heard(self, number: int, data: bytes) -> None:
+    def _heard(self, number: int, shell: Channel, data: bytes) -> None:
         if number == self._shown:
-            _print(data)
+            self._screen.show(shell, data)
