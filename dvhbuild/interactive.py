@@ -97,6 +97,7 @@ class _Session:
     def __init__(self, nest: Nest) -> None:
         self._nest = nest
         self._shells: dict[int, Channel] = {}
+        self._sizes: dict[int, os.terminal_size] = {}
         self._shown = -1
         self._screen = _Screen()
 
@@ -104,6 +105,7 @@ class _Session:
         shell = self._show(self._nest.top.number)
         while not shell.over:
             self._nest.machine.hub.look()
+            self._fit()
             if not select.select([sys.stdin.fileno()], [], [], POLL)[0]:
                 continue
             typed = os.read(sys.stdin.fileno(), 1024)
@@ -124,14 +126,22 @@ class _Session:
         self._shown = number
         _print(f"\r\n[L{number}; {HELP}]\r\n".encode())
         if number not in self._shells or self._shells[number].over:
-            columns, rows = shutil.get_terminal_size()
+            size = shutil.get_terminal_size()
             term = os.environ.get("TERM", "dumb")
-            shell = self._nest.levels[number].agent.shell(rows, columns, term=term)
+            shell = self._nest.levels[number].agent.shell(size.lines, size.columns, term=term)
+            self._sizes[number] = size
             shell.attach(lambda data: self._heard(number, shell, data), lambda _reason: None)
             self._shells[number] = shell
         else:
             self._shells[number].write(b"\n")
         return self._shells[number]
+
+    def _fit(self) -> None:
+        """Give the shell that is shown our terminal's size, which may change at any time."""
+        size = shutil.get_terminal_size()
+        if size != self._sizes[self._shown]:
+            self._sizes[self._shown] = size
+            self._shells[self._shown].resize(size.lines, size.columns)
 
     def _heard(self, number: int, shell: Channel, data: bytes) -> None:
         if number == self._shown:

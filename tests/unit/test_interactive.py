@@ -5,6 +5,7 @@ import os
 import sys
 from types import SimpleNamespace
 
+import pexpect
 import pytest
 from test_agent import FakeAgent, ready
 
@@ -36,3 +37,48 @@ def test_a_reader_who_leaves_ends_the_shell_and_nothing_fails(monkeypatch, more)
     assert Type.CLOSE in [frame.type for frame in fake.got]
     if more:
         os.close(typing)
+
+
+TERMINAL = """
+from types import SimpleNamespace
+from dvhbuild.interactive import interact
+
+class Shell:
+    over, exit = False, None
+    def __init__(self, number, rows, columns):
+        self.number = number
+        self.says("begun", rows, columns)
+    def attach(self, on_data, on_close): ...
+    def write(self, data): ...
+    def resize(self, rows, columns): self.says("resized", rows, columns)
+    def says(self, how, rows, columns): print(f"<L{self.number} {how} {rows} {columns}>", end="\\r\\n", flush=True)
+
+def level(number):
+    return SimpleNamespace(
+        number=number, agent=SimpleNamespace(shell=lambda rows, columns, term: Shell(number, rows, columns))
+    )
+
+levels = [level(0), level(1)]
+machine = SimpleNamespace(hub=SimpleNamespace(look=lambda: None))
+interact(SimpleNamespace(levels=levels, top=levels[1], machine=machine))
+"""
+
+
+def test_shells_follow_the_size_of_the_terminal():
+    script = ["-c", TERMINAL]
+    environ = dict(os.environ)  # and not what readline, when pytest imports it, adds behind Python's back: COLUMNS
+    with pexpect.spawn(
+        sys.executable, script, timeout=20, encoding="utf-8", dimensions=(24, 80), env=environ
+    ) as terminal:
+        terminal.expect_exact("<L1 begun 24 80>")
+        terminal.setwinsize(40, 100)
+        terminal.expect_exact("<L1 resized 40 100>")
+        terminal.send("\x1e")
+        terminal.expect_exact("<L0 begun 40 100>")
+        terminal.setwinsize(24, 80)
+        terminal.expect_exact("<L0 resized 24 80>")
+        terminal.send("\x1e")
+        terminal.expect_exact("<L1 resized 24 80>")
+        terminal.send("\x1d")
+        terminal.expect(pexpect.EOF)
+        assert "resized" not in terminal.before
