@@ -55,7 +55,6 @@ NEEDS = (
     Need("bzip2", "bzip2"),
     Need("xz-utils", "xz"),
     Need("cpio", "cpio"),
-    Need("dpkg-dev", "dpkg-source"),
     Need("perl", "perl"),
     Need("pkg-config", "pkg-config"),
     Need("libelf-dev", "/usr/include/libelf.h"),
