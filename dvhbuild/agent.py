@@ -117,10 +117,10 @@ class Agent:
             else:
                 return
 
-    def shell(self, rows: int, columns: int, *, command: str = "", term: str = "dumb") -> Channel:
-        """Start `command` (or a shell) on a terminal of its own."""
-        payload = struct.pack("<IHH", WINDOW, rows, columns) + f"{term}\0{command}".encode()
-        return self._start(Kind.PTY, Type.PTY, payload, command or "shell")
+    def shell(self, rows: int, columns: int, *, term: str = "dumb") -> Channel:
+        """Start a shell on a terminal of its own."""
+        payload = struct.pack("<IHH", WINDOW, rows, columns) + f"{term}\0".encode()
+        return self._start(Kind.PTY, Type.PTY, payload, "shell")
 
     def connect(self, path: str, *, timeout: float | Deadline = 10.0, label: str | None = None) -> Channel:
         """Connect to the guest's unix socket `path`, which may yet have to appear; raises GuestError if it does not."""

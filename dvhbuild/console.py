@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,31 +57,17 @@ class StampedFile:
         self._file.close()
 
 
-def unstamped(data: bytes) -> bytes:
-    """Return the bytes that were logged, without the times."""
-    return re.sub(rb"(?m)^ *\d+\.\d{3} ", b"", data)
-
-
 class Log:
     """Reads a console for as long as it lasts: stores it at `path`, keeps its last lines, tells the hub of a death.
 
     A death is told once the kernel's report of it is complete: at its end line, or when the console has fallen silent.
     """
 
-    def __init__(
-        self,
-        hub: Hub,
-        transport: Transport,
-        path: Path,
-        *,
-        level: int,
-        name: str | None = None,
-        allow: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, hub: Hub, transport: Transport, path: Path, *, level: int, name: str | None = None) -> None:
         self.level = level
         self.name = name or f"L{level}"
         self.path = path
-        self.matcher = Matcher(allow)
+        self.matcher = Matcher()
         self.closed: str | None = None
         """Why there is nothing more to read."""
         self.heard = hub.now

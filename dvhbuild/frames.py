@@ -30,7 +30,6 @@ PROTOCOL_VERSION = 1
 
 _HEADER = struct.Struct("<BBHH")
 _HEADER_SIZE = len(MAGIC) + _HEADER.size + 1
-OVERHEAD = _HEADER_SIZE + 2
 
 
 class Type(IntEnum):

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from dvhbuild import counters, trace
 from dvhbuild.agent import Agent
-from dvhbuild.errors import GuestError, UserError
+from dvhbuild.errors import GuestError
 from dvhbuild.nest import Nest
 from dvhbuild.trace import Kind, Timeline
-
-POLICY = "/sys/module/kvm_intel/parameters/halt_in_guest"
 
 SETTLED = 70
 """Seconds after its boot that a level has nothing left to do for it. The random generator, which is reseeded after 1.5
@@ -64,16 +62,6 @@ class Idleness:
             f"{self.seconds} s: L1 entered {self.entries.get(1, 0)} times, woken {self.wakeups} times; "
             f"{sum(self.exits.values())} exits: {reasons}; instructions: {executed}"
         )
-
-
-def set_policy(l1: Agent, policy: str) -> None:
-    """Tell L1's KVM when to leave HLT to L0 (off, auto, always); raises UserError if it has no such choice."""
-    if l1.run(f"test -w {POLICY}").status:
-        raise UserError(
-            "L1's kernel has no parameter kvm_intel.halt_in_guest",
-            remedy="build one with the patches for virtual idle: patches/linux, or DVHBUILD_LINUX",
-        )
-    l1.check(f"echo {policy} > {POLICY}")
 
 
 def settle(nest: Nest) -> None:

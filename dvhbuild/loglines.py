@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from dvhbuild.errors import UserError
 
 MAX_LINE = 4096
 """Characters; a longer line is cut, so that garbage without a newline does not pile up."""
@@ -57,7 +54,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A line that means that a level is lost; `kind` is the short name by which a stack may allow it."""
+    """A line that means that a level is lost; `kind` is its short name."""
 
     kind: str
     says: str
@@ -143,22 +140,16 @@ END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds")
 
 
 class Matcher:
-    """Looks for the first line that means failure; the kinds in `allow` mean none."""
+    """Looks for the first line that means failure."""
 
-    def __init__(self, allow: Iterable[str] = ()) -> None:
-        """Raises UserError if a kind is unknown."""
-        allowed = frozenset(allow)
-        if unknown := allowed - {pattern.kind for pattern in PATTERNS}:
-            known = ", ".join(pattern.kind for pattern in PATTERNS)
-            raise UserError(f"{', '.join(sorted(unknown))}: no such kind of failure", remedy=f"there are: {known}")
+    def __init__(self) -> None:
         self.finding: Finding | None = None
-        self._patterns = tuple(pattern for pattern in PATTERNS if pattern.kind not in allowed)
 
     def feed(self, line: str) -> Finding | None:
         """Return what `line` says, if it is the first to say that the level is lost."""
         if self.finding or not any(hint in line for hint in _HINTS):
             return None
-        for pattern in self._patterns:
+        for pattern in PATTERNS:
             if pattern.regex.search(line):
                 self.finding = Finding(pattern.kind, pattern.says, line.strip())
                 return self.finding

@@ -159,11 +159,6 @@ class Store:
                 kept += size
         return tuple(removed)
 
-    def clean(self) -> None:
-        """Remove every result, and what killed processes left."""
-        for path in list(self.root.glob("*")):
-            shutil.rmtree(path)
-
     def _remove(self, entry: Entry) -> bool:
         """Remove `entry` unless it is just being built, or used."""
         with free(self.settings, entry.path.name) as ours:

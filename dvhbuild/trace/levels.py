@@ -79,9 +79,6 @@ class _Tracker:
         self.hlt: int | None = None  # the reason of an exit for HLT that L1 may be to see
         self.entries = self.exits = self.refused = self.nested_entries = self.early = self.halts = 0
 
-    def next_kind(self, index: int) -> Kind | None:
-        return self.events[index + 1].kind if index + 1 < len(self.events) else None
-
     def wrong(self, event: Event, what: str) -> TraceError:
         return TraceError(f"vCPU {self.vcpu}, tsc {event.tsc}: {what}")
 

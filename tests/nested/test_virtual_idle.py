@@ -26,6 +26,11 @@ CHANCE = 0.4
 """How much longer one of two runs of the same many tasks takes, by chance alone; of sums of n, that much by sqrt(n)."""
 
 
+def set_policy(l1, policy):
+    """Tell L1's KVM when to leave HLT to L0."""
+    l1.check(f"echo {policy} > /sys/module/kvm_intel/parameters/halt_in_guest")
+
+
 @pytest.fixture(scope="module")
 def nest(request, builder, stack, tmp_path_factory):
     """L2 at its prompt, with all of DVH and a kernel with such a parameter; the policy is each test's."""
@@ -59,7 +64,7 @@ def test_an_idle_l1_sleeps(alone):
 
 @quiet
 def test_an_idle_l2_does_not_wake_l1(nest, alone):
-    idle.set_policy(nest.levels[1].agent, "auto")
+    set_policy(nest.levels[1].agent, "auto")
     seen = idle.observe(nest, SECONDS)
     LOG.info("auto: %s", seen)
     assert seen.entries.get(1, 0) <= 10
@@ -68,9 +73,9 @@ def test_an_idle_l2_does_not_wake_l1(nest, alone):
 
 @ticking
 def test_an_l2_that_ticks_does_not_wake_l1(nest, alone):
-    idle.set_policy(nest.levels[1].agent, "off")
+    set_policy(nest.levels[1].agent, "off")
     off = idle.observe(nest, 1)
-    idle.set_policy(nest.levels[1].agent, "auto")
+    set_policy(nest.levels[1].agent, "auto")
     auto = idle.observe(nest, SECONDS)
     LOG.info("off: %s", off)
     LOG.info("auto: %s", auto)
@@ -88,7 +93,7 @@ def test_an_l2_that_ticks_does_not_wake_l1(nest, alone):
 def test_a_task_of_l1_wakes_up_in_time(nest, rounds, operation):
     late = {}
     for policy in POLICIES:
-        idle.set_policy(nest.levels[1].agent, policy)
+        set_policy(nest.levels[1].agent, policy)
         late[policy] = fairness.beside(nest, operation, 10 * rounds)
         LOG.info("%s, %s: %s", operation, policy, late[policy])
     assert late["auto"].early == 0
@@ -101,7 +106,7 @@ def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(nest, rounds, operation):
     """No interrupt tells of what it waits for: of a task that doesn't preempt, or the end of a grace period."""
     late = {}
     for policy in POLICIES:
-        idle.set_policy(nest.levels[1].agent, policy)
+        set_policy(nest.levels[1].agent, policy)
         with ThreadPoolExecutor(1) as pool:
             outcome = pool.submit(fairness.loads(nest)[0].run, operation, 2 * rounds)
             while not outcome.done():  # else the emulator takes its time for a machine that waits in silence
@@ -115,7 +120,7 @@ def test_l1_does_not_wait_for_an_l2_that_needs_no_l1(nest, rounds, operation):
 def test_a_task_of_l1_gets_its_share(nest, rounds):
     loops = {}
     for policy in POLICIES:
-        idle.set_policy(nest.levels[1].agent, policy)
+        set_policy(nest.levels[1].agent, policy)
         loops[policy] = fairness.beside(nest, "linux-spin", 100 * rounds).ops
         LOG.info("linux-spin, %s: %d loops", policy, loops[policy])
     assert loops["auto"] >= 0.95 * loops["off"]
@@ -128,7 +133,7 @@ def test_work_in_l1_and_l2_takes_no_longer(nest, rounds, operation, count):
     before = counters.parse(l1.check(f"kvmwindow stat {pid}"))
     took = {policy: [] for policy in POLICIES}
     for policy in POLICIES * rounds:
-        idle.set_policy(l1, policy)
+        set_policy(l1, policy)
         took[policy].append(fairness.together(nest, operation, count).sum)
     LOG.info("%s: %s", operation, took)
     if operation == "linux-lock":  # what kicks a vCPU that waits for a lock in its sleep

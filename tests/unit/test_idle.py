@@ -4,9 +4,7 @@
 import pytest
 from test_trace import CPUID, HLT, INTERRUPT, VMREAD, WRMSR, Guest
 
-from dvhbuild.agent import Result
-from dvhbuild.errors import UserError
-from dvhbuild.idle import set_policy, ticks, wakeups
+from dvhbuild.idle import ticks, wakeups
 
 
 def test_ticks_are_those_of_each_level():
@@ -31,14 +29,3 @@ def test_what_the_guest_sleeps_is_nobodys():
 )
 def test_a_wakeup_ends_a_halt_or_a_run_of_l2(guest, count):
     assert wakeups(guest.timeline()) == count
-
-
-class OldKernel:
-    def run(self, _command):
-        return Result(b"", 1)
-
-
-def test_a_kernel_without_the_policy_is_named():
-    with pytest.raises(UserError, match="no parameter kvm_intel.halt_in_guest") as caught:
-        set_policy(OldKernel(), "auto")
-    assert "patches/linux" in caught.value.remedy
