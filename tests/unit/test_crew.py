@@ -55,7 +55,7 @@ class FakeRecipe:
 @pytest.fixture
 def builder(tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "CellRecipe", FakeRecipe)
-    monkeypatch.setattr(crew, "MACHINES", 2)
+    monkeypatch.setattr(crew, "machines", lambda: 2)
     settings = Settings(root=tmp_path, cache=tmp_path / "cache")
     return SimpleNamespace(
         settings=settings, store=Store(settings), tree="ours", done=[], waits=threading.Event(), artifacts=None

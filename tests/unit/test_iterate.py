@@ -210,7 +210,7 @@ class TestPerform:
     @pytest.fixture
     def performed(self, monkeypatch, quiet):
         """Perform with `measure` in place of machines."""
-        monkeypatch.setattr(iterate, "MACHINES", 2)
+        monkeypatch.setattr(iterate, "machines", lambda: 2)
         stack = load_stack("base-2cpu")
         store = SimpleNamespace(obtain=lambda _recipe: None)
         builder = SimpleNamespace(settings=quiet, store=store, modules_disk=lambda: None)
