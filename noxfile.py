@@ -94,7 +94,7 @@ def tests(session: nox.Session) -> None:
     """Run the unit tests: quick, no build, no network."""
     install(session, "test")
     session.run("dvhbuild", "doctor", "--install", "--patches")
-    session.run("pytest", *(session.posargs or ["tests/unit"]))
+    session.run("pytest", "-n", "auto", *(session.posargs or ["tests/unit"]))
 
 
 @nox.session
@@ -135,7 +135,8 @@ def test_machine(session: nox.Session) -> None:
     """Test the bench on real nested guests: consoles, saved states, and each way to fail."""
     install(session, "test")
     session.run("dvhbuild", "doctor", "--install")
-    session.run("pytest", "-p", "no:randomly", *(session.posargs or ["tests/nested"]), **PATIENCE)
+    options = ["-p", "no:randomly", "-n", "auto", "--dist", "loadfile"]  # a file's tests may share a machine
+    session.run("pytest", *options, *(session.posargs or ["tests/nested"]), **PATIENCE)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from procs import descendants
 
 from dvhbuild.build import Builder
+from dvhbuild.crew import machines
 from dvhbuild.settings import Settings
 from dvhbuild.stack import load_stack
 from dvhbuild.steps import Silent
@@ -19,6 +20,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # else what we start i
 
 def pytest_addoption(parser):
     parser.addoption("--rounds", type=int, default=1, help="times as much of what is measured by chance (default: 1)")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """A machine takes memory, not only a core."""
+    return machines()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ class Terminal(pexpect.spawn):
     def __init__(self):
         boot = shlex.join([sys.executable, "-m", "dvhbuild", "boot", "--levels", "1"])
         then = "status=$?; stty -a; echo ended with $status"
-        environ = dict(os.environ)  # and not what readline, when pytest imports it, adds behind Python's back: COLUMNS
+        # And not what readline, when pytest imports it, adds behind Python's back, and to what its workers have.
+        environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         words = ["-c", f"{boot}; {then}"]
         super().__init__("/bin/sh", words, timeout=30, encoding="utf-8", dimensions=(24, 200), env=environ)
 

@@ -23,6 +23,8 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         if name.startswith(("DVHBUILD_", "GIT_", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
+    for name in ("COLUMNS", "LINES"):  # what readline, when pytest imports it, adds to the environment of its workers
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where we run in the background
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
