@@ -62,6 +62,9 @@ def test_keys_go_from_level_to_level_and_leave(terminal):
     terminal.expect_exact("[L1; ")
     terminal.sendline("echo $mine; tty; stty size")
     terminal.expect(r"kept\r\n/dev/pts/\d+\r\n24 200\r\n")
+    terminal.setwinsize(40, 100)
+    terminal.sendline("until stty size | grep -q '40 100'; do :; done; echo it has $(echo grown)")
+    terminal.expect_exact("it has grown\r\n")
     terminal.send(LEAVE)
     terminal.ends_with(0)
 
