@@ -45,7 +45,7 @@ def terminal(builder):
     """Such a terminal, in L1's shell. Once it is closed, no process that it started may be left."""
     builder.artifacts  # noqa: B018 - built before, so that what is waited for is the boot
     with Terminal() as terminal:
-        terminal.expect_exact("[L1; ")
+        terminal.expect_exact("[L1; ", timeout=180)
         started = descendants(terminal.pid)
         assert len(started) > 1, "dvhbuild and the emulator"
         yield terminal
