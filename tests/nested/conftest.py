@@ -16,6 +16,7 @@ from dvhbuild.steps import Silent
 pytestmark = pytest.mark.nested
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # else what we start in the background ignores Ctrl-C
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and below nohup, a terminal's end
 
 
 def pytest_addoption(parser):

@@ -27,6 +27,7 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where we run in the background
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, below nohup
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
 
