@@ -63,6 +63,8 @@ nox.options.stop_on_first_error = True
 PATIENCE = {"interrupt_timeout": 30, "terminate_timeout": 10}
 """Seconds that an interrupted run may take to end its machines and builds."""
 
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # should Python itself crash, it says where
+
 COMPONENTS = ["linux", "qemu", "bochs", "guest"]
 
 
