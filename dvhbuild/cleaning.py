@@ -75,7 +75,7 @@ def _held(part: Path, settings: Settings) -> Iterator[bool]:
     if part.name.startswith("."):  # in the making, or half removed
         yield not _lives(part.name.rpartition("-")[2])
     elif part.parent.name == "runs":
-        yield not _lives(part.name.split("-")[2])
+        yield not _lives(part.name.split("-")[:3][-1])
     else:
         lock = f"work-{part.name}" if part.parent.name == "work" else part.name
         with free(settings, lock) as ours:

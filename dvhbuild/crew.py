@@ -82,14 +82,16 @@ def measure(builder: Builder, recipes: Iterable[CellRecipe], *, again: bool, sch
     with _crew(builder, scheduler, len(orders)) as client:
         futures = [client.submit(_perform, order, key=f"cell-{digest_inputs(order.inputs)}") for order in orders]
         asked = {future.key: (recipe, order) for future, recipe, order in zip(futures, recipes, orders, strict=True)}
+        brought: dict[object, tuple[str, bytes]] = {}
         try:
             for future in as_completed(futures):
                 if error := future.exception():
                     raise _told(error)
+                brought[future.key] = future.result()
                 if scheduler:
                     recipe, order = asked[future.key]
-                    builder.store.obtain(_Brought(recipe.name, order.inputs, *future.result()), anew=again)
-            return [parse(*future.result()) for future in futures]
+                    builder.store.obtain(_Brought(recipe.name, order.inputs, *brought[future.key]), anew=again)
+            return [parse(*brought[future.key]) for future in futures]
         finally:
             if not all(future.done() for future in futures):
                 builder.settings.cancelled.set()

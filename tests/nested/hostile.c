@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, REGISTERS = 0x4000, RX = 0, TX = 1, SIZE = 8, SPREAD = 1024, NOTIFICATIONS = 50 };
+enum { PAGE = 4096, REGISTERS = 0x4000, RX = 0, TX = 1, SIZE = 8, SPREAD = 1024, PER_START = 50 };
 
 static const uint64_t nowhere = 1ull << 38, interrupts = 0xfee00000;
 
@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 	common->queue_select = TX;
 	bell = (volatile uint16_t *)(bells + common->queue_notify_off * multiplier);
 	for (n = 0; n < count; n++) {
-		if (n % NOTIFICATIONS == NOTIFICATIONS - 1)
+		if (n % PER_START == PER_START - 1)
 			start(common, lie);
 		available()->idx = (uint16_t)(available()->idx + lie->step);
 		*bell = TX;

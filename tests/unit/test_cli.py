@@ -202,7 +202,7 @@ def test_a_signal_ends_it_with_its_children(tmp_path, sign):
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_while_it_is_imported(tmp_path, environ, sign):
-    (tmp_path / "click.py").write_text("import time; print(flush=True); time.sleep(60)")
+    (tmp_path / "click.py").write_text("import time; print(flush=True); time.sleep(30)")
     environ |= {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(RUN, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ours:
         ours.stdout.readline()
