@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from reincarnation import die
 
 from dvhbuild.lab import bring_up
 from dvhbuild.stack import load_stack
@@ -18,11 +19,17 @@ LIES = (
     *("queue-nowhere", "queue-interrupts", "buffer-nowhere", "buffer-interrupts", "buffer-wraps", "buffer-huge"),
     *("chain-loops", "chain-leaves", "table-odd", "table-in-itself", "head-beyond", "index-jumps"),
 )
+PATIENCE = 240.0
+"""Seconds."""
+
 NOTIFICATIONS, LINES = 2000, 20
 """How often the device is told of each, and how many lines a log may grow by meanwhile."""
 
 DEVICE = "0000:00:11.0"
 """The network device that vhost serves."""
+
+TAP = "/sys/class/net/tap1"
+"""Its other end, in L0."""
 
 FAULT = r"DMAR: \[DMA (Read|Write) NO_PASID\] Request device \[00:11\.0\] fault addr 0x4000000000"
 """What L1's kernel says of an access that its IOMMU, which is L0's, does not allow (VT-d 4.1, 7.1)."""
@@ -33,10 +40,11 @@ def nest(builder, tmp_path_factory):
     """Linux as L2, whose device has no driver but the hostile one."""
     directory = tmp_path_factory.mktemp("hostile")
     source, program = Path(__file__).with_name("hostile.c"), directory / "hostile"
-    subprocess.run(["gcc", "-static", "-O2", "-Wall", "-Werror", "-o", program, source], check=True)
+    subprocess.run(["gcc", "-static", "-s", "-O2", "-Wall", "-Werror", "-o", program, source], check=True)
     with bring_up(builder, load_stack("vp").configured("on"), 2, directory) as nest:
-        nest.top.agent.check("cat > /run/hostile && chmod +x /run/hostile", stdin=program.read_bytes())
-        nest.top.agent.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/unbind")
+        l2 = nest.top.agent
+        l2.check("cat > /run/hostile && chmod +x /run/hostile", stdin=program.read_bytes(), timeout=PATIENCE)
+        l2.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/unbind")
         yield nest
 
 
@@ -60,7 +68,7 @@ def test_all_lies_are_told(nest):
 def test_a_lie_harms_nobody_else(nest, said, lie):
     l0, l1, l2 = nest.levels
     before = lines(l0)
-    outcome = l2.agent.check(f"/run/hostile {DEVICE} {lie} {NOTIFICATIONS}", timeout=240)
+    outcome = l2.agent.check(f"/run/hostile {DEVICE} {lie} {NOTIFICATIONS}", timeout=PATIENCE)
     LOG.info("%s: %s; L0's kernel says %d lines, its QEMU:\n%s", lie, outcome, lines(l0) - before, said.decode())
     assert outcome.startswith("status ")
     assert lines(l0) - before <= LINES
@@ -78,3 +86,16 @@ def test_the_device_serves_its_own_driver_again(nest):
     l2 = nest.top.agent
     l2.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
     assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
+
+
+def test_l1_is_killed_while_its_device_interrupts_l2(nest):
+    """Comes last. What it had in L0's kernel ends with it: vhost's worker, the irqfds, its end of the tap."""
+    l0, l2 = nest.levels[0].agent, nest.top.agent
+    l0.check("yes | nc -l -p 5000 > /dev/null 2>&1 &")
+    l2.check("nc 10.0.1.1 5000 > /dev/null 2>&1 &")
+    sent = f"cat {TAP}/statistics/tx_packets"
+    meanwhile = f"before=$({sent}); until [ $({sent}) -gt $((before + {NOTIFICATIONS})) ]; do :; done"
+    assert l0.check(f"cat {TAP}/carrier") == "1"
+    die(nest, f"{meanwhile}; kill -9 {nest.pid(1)}")
+    l0.check(f"until [ $(cat {TAP}/carrier) = 0 ]; do :; done")
+    assert l0.check("cat /proc/sys/kernel/tainted") == "0"
