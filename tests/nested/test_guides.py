@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guides' commands, run as they are written, in a clone of this checkout."""
 
-import os
 import re
 import subprocess
-import sys
 from contextlib import ExitStack
 
 import pytest
+from pages import BLOCK, cloned, reader
 from watched import Watched
 
 from dvhbuild import result
@@ -17,7 +16,6 @@ from dvhbuild.stack import load_stack
 
 pytestmark = pytest.mark.nested
 
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IN_A_LEVEL = re.compile(r"^```sh l(\d)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,19 +28,9 @@ def heard():
 @pytest.fixture
 def follow(builder, tmp_path, heard):
     """Does what a guide says; returns the clone in which it was done."""
-    clone, programs = tmp_path / "dvhbuild", tmp_path / "bin"
-    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, clone], check=True)
+    clone = cloned(tmp_path / "dvhbuild")
+    environ = reader(clone, builder.settings.cache, tmp_path)
     watched = []
-    programs.mkdir()
-    (programs / "dvhbuild").write_text(f'#!/bin/sh\nexec {sys.executable} -m dvhbuild "$@"\n')
-    (programs / "dvhbuild").chmod(0o755)
-    environ = {
-        **os.environ,
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTHONPATH": str(clone),
-        "DVHBUILD_CACHE": str(builder.settings.cache),
-        "HOME": str(tmp_path),
-    }
 
     def run(guide, **variables):
         """Variables of the environment are what the guide's reader would set."""
