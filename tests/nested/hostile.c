@@ -3,6 +3,10 @@
  * A driver that does not mean well, of a virtio network device: it gives the queue of what is sent memory that there is
  * not, or lies in it, and notifies the device again and again, which it starts anew now and then.
  * hostile DEVICE LIE COUNT
+ *
+ * Or, beside the device's driver, it gives the queues, the one for control and one that is not there among them, one
+ * vector after another, and resets them.
+ * hostile DEVICE vectors COUNT
  */
 #include <err.h>
 #include <fcntl.h>
@@ -17,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, REGISTERS = 0x4000, RX = 0, TX = 1, SIZE = 8, SPREAD = 1024, PER_START = 50 };
+enum { PAGE = 4096, REGISTERS = 0x4000, RX = 0, TX = 1, QUEUES = 4, SIZE = 8, SPREAD = 1024, PER_START = 50 };
 
 static const uint64_t nowhere = 1ull << 38, interrupts = 0xfee00000;
 
@@ -149,6 +153,22 @@ static void start(volatile struct virtio_pci_common_cfg *common, const struct li
 	common->device_status = status | VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
+static void move_vectors(volatile struct virtio_pci_common_cfg *common, long count)
+{
+	/* Behind queue_notify_data (virtio 1.3, 4.1.4.3), which Debian 12's headers do not have either. */
+	volatile uint16_t *queue_reset = (volatile uint16_t *)(common + 1) + 1;
+	static const uint16_t vectors[] = { 1, VIRTIO_MSI_NO_VECTOR, 2, 0, 3, 99 };
+	long n;
+
+	for (n = 0; n < count; n++) {
+		common->queue_select = (uint16_t)(n % QUEUES);
+		common->queue_msix_vector = vectors[n % (long)(sizeof(vectors) / sizeof(*vectors))];
+		common->msix_config = vectors[n / QUEUES % (long)(sizeof(vectors) / sizeof(*vectors))];
+		if (n % PER_START == PER_START - 1)
+			*queue_reset = 1;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	volatile struct virtio_pci_common_cfg *common;
@@ -161,6 +181,10 @@ int main(int argc, char **argv)
 	if (argc == 1) {
 		for (; lie < lies + sizeof(lies) / sizeof(*lies); lie++)
 			puts(lie->name);
+		return 0;
+	}
+	if (argc == 4 && !strcmp(argv[2], "vectors")) {
+		move_vectors(registers(argv[1], VIRTIO_PCI_CAP_COMMON_CFG, NULL), atol(argv[3]));
 		return 0;
 	}
 	while (lie < lies + sizeof(lies) / sizeof(*lies) && strcmp(lie->name, argv[2]))

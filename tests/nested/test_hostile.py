@@ -22,7 +22,7 @@ LIES = (
 PATIENCE = 240.0
 """Seconds."""
 
-NOTIFICATIONS, LINES = 2000, 20
+NOTIFICATIONS, MOVES, LINES = 2000, 500, 20
 """How often the device is told of each, and how many lines a log may grow by meanwhile."""
 
 DEVICE = "0000:00:11.0"
@@ -82,10 +82,33 @@ def test_what_l1_does_not_allow_is_a_fault_of_its_iommu(nest):
     assert int(nest.levels[1].agent.check(f"dmesg | grep -cE '{FAULT}'")) > 0
 
 
-def test_the_device_serves_its_own_driver_again(nest):
-    l2 = nest.top.agent
-    l2.check(f"echo {DEVICE} > /sys/bus/pci/drivers/virtio-pci/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
-    assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
+@pytest.fixture
+def bind(nest):
+    """Gives the device to its own driver, anew, and tries it."""
+
+    def bind():
+        l2, driver = nest.top.agent, "/sys/bus/pci/drivers/virtio-pci"
+        l2.run(f"echo {DEVICE} > {driver}/unbind")
+        l2.check(f"echo {DEVICE} > {driver}/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
+        assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
+
+    return bind
+
+
+def test_the_device_serves_its_own_driver_again(bind):
+    bind()
+
+
+def test_vectors_change_while_the_device_works(nest, said, bind):
+    l0, l1, l2 = nest.levels
+    before = lines(l0)
+    l2.agent.check("ping -i 0.01 10.0.1.1 > /dev/null 2>&1 &")
+    l2.agent.check(f"/run/hostile {DEVICE} vectors {MOVES}", timeout=PATIENCE)
+    l2.agent.check("killall ping")
+    assert l1.agent.check("echo alive") == "alive"
+    assert lines(l0) - before <= LINES
+    assert said.count(b"\n") <= LINES
+    bind()
 
 
 def test_l1_is_killed_while_its_device_interrupts_l2(nest):
