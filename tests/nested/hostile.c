@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A driver that does not mean well, of a virtio network device: it gives the queue of what is sent memory that there is
- * not, or lies in it, and notifies the device again and again, which it starts anew now and then.
+ * not, or a size or a place that no queue has, or lies in it, or resets it too early, and notifies the device, or
+ * enables the queue, again and again. It starts the device anew now and then.
  * hostile DEVICE LIE COUNT
  *
  * Or, beside the device's driver, it gives the queues, the one for control and one that is not there among them, one
@@ -14,6 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,11 +46,21 @@ struct lie {
 	uint64_t queue;		/* where the queue is said to be; 0: where it is */
 	struct vring_desc descriptor;
 	uint16_t head, step;
+	uint16_t size;		/* the queue's; 0: SIZE */
+	uint8_t odd;		/* how far its rings are from where they may be */
+	bool enables;		/* writes `enable` to the queue's register where others notify */
+	uint16_t enable;
+	bool resets;		/* resets each queue before the device is started */
 };
 
 static const struct lie lies[] = {
 	{ "queue-nowhere", .queue = nowhere },
 	{ "queue-interrupts", .queue = interrupts },
+	{ "size-odd", .size = 3 },
+	{ "ring-odd", .odd = 1 },
+	{ "enable-0", .enables = true, .enable = 0 },
+	{ "enable-again", .enables = true, .enable = 1 },
+	{ "reset-early", .resets = true },
 	{ "buffer-nowhere", 0, { nowhere, 64, 0, 0 }, 0, 1 },
 	{ "buffer-interrupts", 0, { interrupts, 64, 0, 0 }, 0, 1 },
 	{ "buffer-wraps", 0, { UINT64_MAX - 63, 4096, 0, 0 }, 0, 1 },
@@ -118,17 +130,29 @@ static void make_page(void)
 	address = (entry & ((1ull << 55) - 1)) * PAGE;
 }
 
-static void set_queue(volatile struct virtio_pci_common_cfg *common, uint16_t queue, uint64_t at)
+static void reset_queue(volatile struct virtio_pci_common_cfg *common)
 {
+	/* Behind queue_notify_data (virtio 1.3, 4.1.4.3), which Debian 12's headers do not have either. */
+	volatile uint16_t *queue_reset = (volatile uint16_t *)(common + 1) + 1;
+
+	*queue_reset = 1;
+}
+
+static void set_queue(volatile struct virtio_pci_common_cfg *common, uint16_t queue, const struct lie *lie)
+{
+	uint64_t at = lie->queue ? lie->queue : address, avail = at + SPREAD + lie->odd, used = avail + SPREAD;
+
 	common->queue_select = queue;
-	common->queue_size = SIZE;
+	common->queue_size = lie->size ? lie->size : SIZE;
 	common->queue_desc_lo = (uint32_t)at;
 	common->queue_desc_hi = (uint32_t)(at >> 32);
-	common->queue_avail_lo = (uint32_t)(at + SPREAD);
-	common->queue_avail_hi = (uint32_t)((at + SPREAD) >> 32);
-	common->queue_used_lo = (uint32_t)(at + 2 * SPREAD);
-	common->queue_used_hi = (uint32_t)((at + 2 * SPREAD) >> 32);
+	common->queue_avail_lo = (uint32_t)avail;
+	common->queue_avail_hi = (uint32_t)(avail >> 32);
+	common->queue_used_lo = (uint32_t)used;
+	common->queue_used_hi = (uint32_t)(used >> 32);
 	common->queue_enable = 1;
+	if (lie->resets)
+		reset_queue(common);
 }
 
 static void start(volatile struct virtio_pci_common_cfg *common, const struct lie *lie)
@@ -148,15 +172,13 @@ static void start(volatile struct virtio_pci_common_cfg *common, const struct li
 	if (common->device_status != status)
 		errx(1, "%s: the device does not take these features", lie->name);
 	available()->idx = 0;
-	set_queue(common, RX, lie->queue ? lie->queue : address);
-	set_queue(common, TX, lie->queue ? lie->queue : address);
+	set_queue(common, RX, lie);
+	set_queue(common, TX, lie);
 	common->device_status = status | VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
 static void move_vectors(volatile struct virtio_pci_common_cfg *common, long count)
 {
-	/* Behind queue_notify_data (virtio 1.3, 4.1.4.3), which Debian 12's headers do not have either. */
-	volatile uint16_t *queue_reset = (volatile uint16_t *)(common + 1) + 1;
 	static const uint16_t vectors[] = { 1, VIRTIO_MSI_NO_VECTOR, 2, 0, 3, 99 };
 	long n;
 
@@ -165,7 +187,7 @@ static void move_vectors(volatile struct virtio_pci_common_cfg *common, long cou
 		common->queue_msix_vector = vectors[n % (long)(sizeof(vectors) / sizeof(*vectors))];
 		common->msix_config = vectors[n / QUEUES % (long)(sizeof(vectors) / sizeof(*vectors))];
 		if (n % PER_START == PER_START - 1)
-			*queue_reset = 1;
+			reset_queue(common);
 	}
 }
 
@@ -207,7 +229,10 @@ int main(int argc, char **argv)
 		if (n % PER_START == PER_START - 1)
 			start(common, lie);
 		available()->idx = (uint16_t)(available()->idx + lie->step);
-		*bell = TX;
+		if (lie->enables)
+			common->queue_enable = lie->enable;
+		else
+			*bell = TX;
 	}
 	printf("status %#x used %u\n", common->device_status, ((volatile struct vring_used *)(page + 2 * SPREAD))->idx);
 	common->device_status = 0;
