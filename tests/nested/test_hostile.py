@@ -83,24 +83,20 @@ def test_what_l1_does_not_allow_is_a_fault_of_its_iommu(nest):
     assert int(nest.levels[1].agent.check(f"dmesg | grep -cE '{FAULT}'")) > 0
 
 
-@pytest.fixture
 def bind(nest):
-    """Gives the device to its own driver, anew, and tries it."""
-
-    def bind():
-        l2, driver = nest.top.agent, "/sys/bus/pci/drivers/virtio-pci"
-        l2.run(f"echo {DEVICE} > {driver}/unbind")
-        l2.check(f"echo {DEVICE} > {driver}/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
-        assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
-
-    return bind
+    """Give the device to its own driver, anew, and try it."""
+    l2, driver = nest.top.agent, "/sys/bus/pci/drivers/virtio-pci"
+    l2.run(f"echo {DEVICE} > {driver}/unbind")
+    l2.check(f"echo {DEVICE} > {driver}/bind && ifconfig eth1 10.0.1.3 netmask 255.255.255.0")
+    assert "20 packets received, 0% packet loss" in l2.check("ping -q -c 20 -i 0.1 10.0.1.1")
 
 
-def test_the_device_serves_its_own_driver_again(bind):
-    bind()
+def test_the_device_serves_its_own_driver_again(nest):
+    bind(nest)
 
 
-def test_vectors_change_while_the_device_works(nest, said, bind):
+def test_vectors_change_while_the_device_works(nest, said):
+    bind(nest)
     l0, l1, l2 = nest.levels
     before = lines(l0)
     l2.agent.check("ping -i 0.01 10.0.1.1 > /dev/null 2>&1 &")
@@ -109,7 +105,7 @@ def test_vectors_change_while_the_device_works(nest, said, bind):
     assert l1.agent.check("echo alive") == "alive"
     assert lines(l0) - before <= LINES
     assert said.count(b"\n") <= LINES
-    bind()
+    bind(nest)
 
 
 def test_l1_is_killed_while_its_device_interrupts_l2(nest):
