@@ -28,6 +28,9 @@ _REPRODUCIBLE = {
     "KBUILD_BUILD_USER": "dvhbuild",
     "KBUILD_BUILD_HOST": "dvhbuild",
 }
+_WITHOUT = ("RUSTC=", "BINDGEN=", "PAHOLE=")
+"""Tools that the host may have or not, which this kernel has no use for: Kconfig notes the version of each it finds."""
+
 _SHARED = {"CCACHE_IGNOREOPTIONS": "-fmacro-prefix-map=*"}
 """The option has a tree's path, but makes __FILE__ relative: what one tree has compiled is another's as well."""
 
@@ -63,6 +66,7 @@ class KernelRecipe:
             "source": self.source.tree,
             **{f"config {path.name}": digest_files(path) for path in self.fragments},
             "compiler": compiler("gcc"),
+            "linker": compiler("ld"),
             "recipe": recipe_digest(__file__),
         }
 
@@ -100,6 +104,7 @@ class KernelRecipe:
             f"O={work.build}",
             "CC=ccache gcc",
             "HOSTCC=ccache gcc",
+            *_WITHOUT,
             *words,
         ]
         env = {**ccache_environment(settings), **_REPRODUCIBLE, **_SHARED}
