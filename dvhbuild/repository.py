@@ -34,11 +34,15 @@ WHEN = 1_000_000_000
 ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_COUNT": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_COUNT": "2",
     "GIT_CONFIG_KEY_0": "safe.directory",
     "GIT_CONFIG_VALUE_0": "*",
+    "GIT_CONFIG_KEY_1": "core.attributesFile",
+    "GIT_CONFIG_VALUE_1": "/dev/null",
 }
-"""git without the user's configuration, which could change what it writes; a tree may belong to another user."""
+"""git without the user's configuration, which could change what it writes (his attributes, found without any
+configuration, the ends of lines); a tree may belong to another user."""
 
 pygit2.settings.owner_validation = False  # as safe.directory above
 

@@ -265,6 +265,13 @@ class TestUpdateWorktree:
         (tmp_path / "none" / SERIES).write_text("# Applies to *\n")
         return tmp_path / "none"
 
+    def test_attributes_of_the_user_do_not_matter(self, imported, patches, quiet, tmp_path):
+        attributes = Path.home() / ".config/git/attributes"
+        attributes.parent.mkdir(parents=True)
+        attributes.write_text("* text eol=crlf\n")
+        update_worktree(apply(imported, load_series(patches), quiet), tmp_path / "tree")
+        assert b"\r" not in (tmp_path / "tree/src/main.c").read_bytes()
+
     def test_what_is_in_the_way_goes_the_rest_stays(self, imported, patches, quiet, tmp_path):
         tree = tmp_path / "tree"
         applied = apply(imported, load_series(patches), quiet)
