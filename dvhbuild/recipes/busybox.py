@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.process import output, run
-from dvhbuild.recipes.common import ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.recipes.common import ccache_environment, jobs, recipe_digest, toolchain, work_area
 from dvhbuild.series import Applied
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
+
+LIBRARY = "libc.a"
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class BusyboxRecipe:
     name: str = "busybox"
 
     def inputs(self) -> Mapping[str, str]:
-        return {"source": self.source.tree, "compiler": compiler("gcc"), "recipe": recipe_digest(__file__)}
+        return {"source": self.source.tree, **toolchain(LIBRARY), "recipe": recipe_digest(__file__)}
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/busybox and `out`/applets, a list of its names."""
-        with work_area("busybox", self.source, settings) as work:
+        with work_area("busybox", self.source, settings, LIBRARY) as work:
             env = ccache_environment(settings)
             make: list[str | Path] = [
                 "make",

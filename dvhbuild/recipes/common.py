@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What recipes share: the compiler's identity, ccache, and a private work area that stays between builds."""
+"""What recipes share: the tools' identity, ccache, and a private work area that stays between builds."""
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,20 +14,31 @@ from pathlib import Path
 
 from dvhbuild.errors import HostError
 from dvhbuild.locks import locked
+from dvhbuild.process import output
 from dvhbuild.series import Applied, update_worktree
 from dvhbuild.settings import Settings
-from dvhbuild.steps import step
+from dvhbuild.steps import Silent, step
 from dvhbuild.store import digest_files
 
 
 @cache
 def compiler(name: str) -> str:
-    """The version line of compiler `name`; raises HostError if it is missing."""
-    try:
-        text = subprocess.run([name, "--version"], capture_output=True, check=True, text=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise HostError(f"{name}: not found", remedy="dvhbuild doctor --install") from error
-    return text.splitlines()[0]
+    """The version line of compiler `name`, the one that builds are run with; raises HostError if it is missing."""
+    return output((name, "--version"), reporter=Silent()).splitlines()[0]
+
+
+@cache
+def _library(name: str) -> str:
+    """Digest of the host's static library `name`; raises HostError if it is missing."""
+    path = Path(output(("gcc", f"-print-file-name={name}"), reporter=Silent()))
+    if not path.is_file():
+        raise HostError(f"{name}: not installed", remedy="dvhbuild doctor --install")
+    return digest_files(path)
+
+
+def toolchain(*libraries: str) -> dict[str, str]:
+    """What compiles and links, and the static `libraries` ("libc.a") that become part of what is built, as inputs."""
+    return {"compiler": compiler("gcc"), "linker": compiler("ld"), **{name: _library(name) for name in libraries}}
 
 
 def recipe_digest(*modules: str) -> str:
@@ -64,8 +76,11 @@ def build_log(name: str, settings: Settings) -> Path:
 
 
 @contextmanager
-def work_area(name: str, applied: Applied, settings: Settings) -> Iterator[Work]:
-    """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it."""
+def work_area(name: str, applied: Applied, settings: Settings, *libraries: str) -> Iterator[Work]:
+    """Hold the work area of `name`, its tree brought to `applied`; one build at a time uses it.
+
+    What was built there is gone if it was built with another `toolchain`: make and ninja know of no such difference.
+    """
     area = settings.cache / "work" / name
     log = build_log(name, settings)
     with locked(settings, f"work-{name}"):
@@ -74,5 +89,15 @@ def work_area(name: str, applied: Applied, settings: Settings) -> Iterator[Work]
         log.write_bytes(b"")
         with step(settings.reporter, f"check out {name}", log):
             update_worktree(applied, area / "tree")
+        _forget(area, json.dumps(toolchain(*libraries), indent=2) + "\n")
         (area / "build").mkdir(exist_ok=True)
         yield Work(area / "tree", area / "build", log)
+
+
+def _forget(area: Path, tools: str) -> None:
+    """Remove what was built in `area` with other tools than `tools`."""
+    stamp = area / "toolchain.json"
+    if not stamp.is_file() or stamp.read_text() != tools:
+        for build in area.glob("build*"):
+            shutil.rmtree(build)
+        stamp.write_text(tools)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.process import run
-from dvhbuild.recipes.common import compiler, recipe_digest
+from dvhbuild.recipes.common import recipe_digest, toolchain
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
 from dvhbuild.store import digest_files
@@ -24,7 +24,7 @@ class GuestRecipe:
     name: str = "guest"
 
     def inputs(self) -> Mapping[str, str]:
-        return {"source": digest_files(self.source), "compiler": compiler("gcc"), "recipe": recipe_digest(__file__)}
+        return {"source": digest_files(self.source), **toolchain("libc.a"), "recipe": recipe_digest(__file__)}
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bin and `out`/lib with everything that meson installs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dvhbuild.errors import HostError
 from dvhbuild.process import run
-from dvhbuild.recipes.common import ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.recipes.common import ccache_environment, jobs, recipe_digest, toolchain, work_area
 from dvhbuild.series import Applied
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
@@ -19,6 +19,10 @@ from dvhbuild.store import digest_files
 
 FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin", "qboot.rom")
 """What `-kernel` needs on q35, and the BIOS of the probe; Debian's qemu-system-data and seabios bring them."""
+
+LIBRARIES = ("libc.a", "libglib-2.0.a", "libpcre2-8.a", "libz.a", "libfdt.a")
+VALGRIND = Path("/usr/include/valgrind/valgrind.h")
+"""If it is there, QEMU tells valgrind of each coroutine's stack; configure has no option for that."""
 
 _FIRMWARE_DIRECTORIES = (Path("/usr/share/qemu"), Path("/usr/share/seabios"))
 
@@ -52,13 +56,14 @@ class QemuRecipe:
             "devices": digest_files(self.devices),
             "options": digest_files(self.options),
             "firmware": digest_files(*firmware()),
-            "compiler": compiler("gcc"),
+            "valgrind": digest_files(VALGRIND) if VALGRIND.is_file() else "none",
+            **toolchain(*LIBRARIES),
             "recipe": recipe_digest(__file__),
         }
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/qemu-system-x86_64 and `out`/firmware."""
-        with work_area(self.name, self.source, settings) as work:
+        with work_area(self.name, self.source, settings, *LIBRARIES) as work:
             env = ccache_environment(settings)
             shutil.copy(self.devices, work.tree / "configs/devices/x86_64-softmmu/dvh.mak")
             lines = (line.partition("#")[0].strip() for line in self.options.read_text().splitlines())

@@ -13,7 +13,7 @@ import pygit2
 
 from dvhbuild.errors import UserError
 from dvhbuild.process import run
-from dvhbuild.recipes.common import Work, ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.recipes.common import Work, ccache_environment, jobs, recipe_digest, toolchain, work_area
 from dvhbuild.series import Applied
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
@@ -24,6 +24,8 @@ PARTS = (
     *("include", "scripts", "tools", "usr"),
 )
 """What of a tree the selftests are built from, with nothing else there: an edit of KVM itself builds none again."""
+
+LIBRARY = "libc.a"
 
 BINARIES = "selftests"
 """Where in the build directory the programs and their objects are."""
@@ -92,13 +94,13 @@ class SelftestsRecipe:
         return {
             "source": self._part().commit,
             "patterns": " ".join(self.patterns),
-            "compiler": compiler("gcc"),
+            **toolchain(LIBRARY),
             "recipe": recipe_digest(__file__),
         }
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/bin with the programs."""
-        with work_area(self.name, self._part(), settings) as work:
+        with work_area(self.name, self._part(), settings, LIBRARY) as work:
             wanted = programs((work.tree / DIRECTORY / "Makefile").read_text(), self.patterns)
             with step(settings.reporter, "build the selftests", work.log):
                 made = make(work, settings, wanted)
