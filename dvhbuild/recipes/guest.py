@@ -43,6 +43,6 @@ class GuestRecipe:
                 build,
                 self.source,
             ]
-            run(setup, reporter=settings.reporter, log=log)
+            run(setup, reporter=settings.reporter, log=log, env={"CC": "gcc"})  # meson would take cc, whatever that is
             run([*meson, "install", "-C", build, "--destdir", out], reporter=settings.reporter, log=log)
         shutil.rmtree(build)

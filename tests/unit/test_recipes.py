@@ -82,3 +82,11 @@ def test_what_other_tools_have_built_is_built_anew(tools, imported, quiet):
             assert (work.build / "main.o").exists() == there
             assert (work.tree / "VERSION").exists()
             (work.build / "main.o").touch()
+
+
+def test_meson_is_told_of_the_compiler_that_is_an_input(recipes, tools, quiet):
+    out = tools / "out"
+    (tools / "bin/python").write_text(f"#!/bin/sh\necho $4 $CC >> {tools}/ran; mkdir -p {out}/build\n")
+    (tools / "bin/python").chmod(0o755)
+    recipes[1].build(out, quiet)
+    assert (tools / "ran").read_text().splitlines()[0] == "--prefix=/ gcc"
