@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvhbuild.errors import HostError
-from dvhbuild.process import run
+from dvhbuild.process import TIME, run
 from dvhbuild.recipes.common import recipe_digest
 from dvhbuild.recipes.workloads import CLOCKS
 from dvhbuild.settings import Settings
@@ -25,8 +25,7 @@ BLOCK = 4096
 
 MODULES = "modules.img"
 MODULES_BYTES = 16 << 20
-MODULES_TIME = 946_684_800
-"""A disk of modules: always of the same size and time of modification, which the emulator's saved states remember."""
+"""A disk of modules: always of this size and modified at TIME, both of which the emulator's saved states remember."""
 
 
 def _log(settings: Settings, name: str) -> Path:
@@ -65,8 +64,7 @@ class InitrdRecipe:
         (tree / "init").symlink_to("bin/agent")
         (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
         names = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*"))
-        for name in names:
-            os.utime(tree / name, (0, 0), follow_symlinks=False)
+        _settle(tree)
         (out / "names").write_text("".join(f"{name}\n" for name in names))
         archive = ["cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--owner=0:0"]
         with (out / "names").open("rb") as listing:
@@ -134,7 +132,10 @@ class TestsRecipe:
 
     def build(self, out: Path, settings: Settings) -> None:
         """Make `out`/files.img."""
-        _make_disk(self.selftests.path / "bin", out / "files.img", settings)
+        tree = out / "tree"
+        shutil.copytree(self.selftests.path / "bin", tree)
+        _make_disk(tree, out / "files.img", settings)
+        shutil.rmtree(tree)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,18 @@ class ModulesDiskRecipe:
         else:
             disk.touch()
             os.truncate(disk, MODULES_BYTES)
-        os.utime(disk, (MODULES_TIME, MODULES_TIME))
+        os.utime(disk, (TIME, TIME))
+
+
+def _settle(tree: Path) -> None:
+    """Give all of `tree` the modes and times that it has everywhere, as an image has them, too.
+
+    With those of a user's umask, a guest's server that is not root might not read what it is to serve.
+    """
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (TIME, TIME), follow_symlinks=False)
 
 
 def _make_disk(tree: Path, image: Path, settings: Settings) -> None:
@@ -173,6 +185,7 @@ def _make_disk(tree: Path, image: Path, settings: Settings) -> None:
 
 
 def _make_ext4(tree: Path, image: Path, blocks: int, settings: Settings) -> None:
+    _settle(tree)
     mke2fs = ("mke2fs", "-q", "-t", "ext4", "-b", str(BLOCK), "-O", "^has_journal", "-m", "0", "-d", tree)
     run([*mke2fs, image, str(blocks)], reporter=settings.reporter, log=_log(settings, "files"))
 
@@ -206,6 +219,7 @@ class CdRecipe:
             shutil.copy(path, tree)
         config = f"default l0\nprompt 0\nlabel l0\n kernel bzImage\n initrd initrd.cpio\n append {self.append}\n"
         (tree / "isolinux.cfg").write_text(config)
+        _settle(tree)
         boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
         argv: list[str | Path] = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out / "l0.iso", *boot, tree]
         run(argv, reporter=settings.reporter, log=_log(settings, "cd"))

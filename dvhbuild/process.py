@@ -31,6 +31,9 @@ _DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 SIGTERM, so that make ends what it started, too: it would go on in a build directory whose lock is free.
 """
 
+TIME = 946_684_800
+"""Seconds since 1970: when everything was built, as far as what is built can tell (SOURCE_DATE_EPOCH)."""
+
 _KEPT = ("HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -40,9 +43,10 @@ def search_path() -> str:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The small environment that every process gets: the same locale and terminal everywhere, plus `extra`."""
+    """The small environment that every process gets: the same locale, terminal and date everywhere, plus `extra`."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "PATH": search_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb", **(extra or {})}
+    same = {"LC_ALL": "C.UTF-8", "TERM": "dumb", "SOURCE_DATE_EPOCH": str(TIME)}
+    return {**kept, "PATH": search_path(), **same, **(extra or {})}
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:

@@ -20,8 +20,9 @@ from dvhbuild import cli, cli_iterate, iterate
 from dvhbuild.build import Builder
 from dvhbuild.errors import CancelledError, GuestError, HostError, UserError
 from dvhbuild.experiments import choose
-from dvhbuild.image import MODULES_BYTES, MODULES_TIME, ModulesDiskRecipe
+from dvhbuild.image import MODULES_BYTES, ModulesDiskRecipe
 from dvhbuild.lab import StateRecipe
+from dvhbuild.process import TIME
 from dvhbuild.recipes.modules import ModularKernelRecipe, is_kernel, is_kvm
 from dvhbuild.series import Applied
 from dvhbuild.stack import load_stack
@@ -101,7 +102,7 @@ class TestDisk:
         assert not any(blank.read_bytes())
         assert b"module module" in full.read_bytes()
         assert {disk.stat().st_size for disk in disks} == {MODULES_BYTES}
-        assert {disk.stat().st_mtime for disk in disks} == {MODULES_TIME}
+        assert {disk.stat().st_mtime for disk in disks} == {TIME}
         assert sorted(path.name for path in full.parent.iterdir()) == ["modules.img"]
 
     def test_modules_that_do_not_fit(self, quiet, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from dvhbuild import process
 from dvhbuild.doctor import Need
 from dvhbuild.errors import HostError
-from dvhbuild.process import output, run, running
+from dvhbuild.process import TIME, output, run, running
 from dvhbuild.steps import Silent
 
 QUIET = Silent()
@@ -38,6 +38,15 @@ def test_output_and_its_failure():
     with pytest.raises(HostError, match=r"sh failed \(3\): oh no") as caught:
         output(["sh", "-c", "echo oh no >&2; exit 3"], reporter=QUIET)
     assert "sh -c 'echo oh no" in caught.value.remedy
+
+
+def test_the_environment_of_the_user_is_not_that_of_what_we_start(monkeypatch):
+    for name in ("CFLAGS", "KCFLAGS", "LOCALVERSION", "MAKEFLAGS", "PKG_CONFIG_PATH", "SOURCE_DATE_EPOCH", "TZ"):
+        monkeypatch.setenv(name, "user's")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    said = output(["env"], reporter=QUIET)
+    assert "user's" not in said
+    assert {"LC_ALL=C.UTF-8", f"SOURCE_DATE_EPOCH={TIME}"} <= set(said.splitlines())
 
 
 def test_run_logs_and_names_the_last_line(tmp_path):
