@@ -24,6 +24,9 @@ COMPONENTS = ("linux", "qemu", "bochs", "busybox")
 class Settings:
     """`own` maps a component to the git tree or tarball that the user named for it (DVHBUILD_LINUX and so on).
 
+    `cache` has no symbolic link in it: make goes by where a directory really is, and ccache would find none of what is
+    built there below a `cache` that is called otherwise. Each __FILE__ in a kernel would be another then.
+
     Once `cancelled` is set, every machine fails whoever waits for it: how one thread ends the work of the others.
     """
 
@@ -44,7 +47,7 @@ class Settings:
         own = {name: _existing(f"DVHBUILD_{name.upper()}", environ) for name in COMPONENTS}
         return cls(
             root=ROOT,
-            cache=_path("DVHBUILD_CACHE", cache),
+            cache=_path("DVHBUILD_CACHE", cache).resolve(),
             downloads=_existing("DVHBUILD_DOWNLOADS", environ),
             own={name: path for name, path in own.items() if path},
             reporter=reporter,

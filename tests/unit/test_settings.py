@@ -23,6 +23,13 @@ def test_nothing_set_is_the_users_cache():
     assert settings.downloads is None
 
 
+def test_a_cache_is_where_it_really_is(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").symlink_to("disk")
+    settings = Settings.from_environment(Silent(), {"DVHBUILD_CACHE": f"{tmp_path}/home/c"})
+    assert settings.cache == tmp_path / "disk/c"
+
+
 @pytest.mark.parametrize("name", ["DVHBUILD_LINUX", "DVHBUILD_DOWNLOADS"])
 def test_a_path_that_does_not_exist_is_named(tmp_path, name):
     with pytest.raises(UserError, match=f"{name}={tmp_path}/none: no such file"):
