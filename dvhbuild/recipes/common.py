@@ -27,10 +27,20 @@ def compiler(name: str) -> str:
     return output((name, "--version"), reporter=Silent()).splitlines()[0]
 
 
+def _file_of_gcc(name: str) -> Path:
+    return Path(output(("gcc", f"-print-file-name={name}"), reporter=Silent()))
+
+
+@cache
+def takes_plugins() -> bool:
+    """Whether the headers for plugins of gcc are installed."""
+    return (_file_of_gcc("plugin") / "include/plugin-version.h").is_file()
+
+
 @cache
 def _library(name: str) -> str:
     """Digest of the host's static library `name`; raises HostError if it is missing."""
-    path = Path(output(("gcc", f"-print-file-name={name}"), reporter=Silent()))
+    path = _file_of_gcc(name)
     if not path.is_file():
         raise HostError(f"{name}: not installed", remedy="dvhbuild doctor --install")
     return digest_files(path)

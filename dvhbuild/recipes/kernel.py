@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvhbuild.errors import UserError
 from dvhbuild.process import run
-from dvhbuild.recipes.common import Work, ccache_environment, compiler, jobs, recipe_digest, work_area
+from dvhbuild.recipes.common import Work, ccache_environment, jobs, recipe_digest, takes_plugins, toolchain, work_area
 from dvhbuild.series import Applied
 from dvhbuild.settings import Settings
 from dvhbuild.steps import step
@@ -65,8 +65,8 @@ class KernelRecipe:
         return {
             "source": self.source.tree,
             **{f"config {path.name}": digest_files(path) for path in self.fragments},
-            "compiler": compiler("gcc"),
-            "linker": compiler("ld"),
+            **toolchain(),
+            "plugins": str(takes_plugins()),  # Kconfig notes it
             "recipe": recipe_digest(__file__),
         }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dvhbuild.errors import HostError
-from dvhbuild.recipes import BusyboxRecipe, GuestRecipe, QemuRecipe, SelftestsRecipe, common, qemu
+from dvhbuild.recipes import BusyboxRecipe, GuestRecipe, KernelRecipe, QemuRecipe, SelftestsRecipe, common, qemu
 from dvhbuild.recipes.common import work_area
 from dvhbuild.series import Applied
 
@@ -30,6 +30,7 @@ def tools(tmp_path, monkeypatch):
 
 
 def forget():
+    common.takes_plugins.cache_clear()
     common.compiler.cache_clear()
     common._library.cache_clear()
 
@@ -65,6 +66,18 @@ def test_what_qemu_finds_by_itself_is_an_input(recipes, tools, monkeypatch):
     before = recipe.inputs()
     (tools / "valgrind.h").touch()
     assert recipe.inputs() != before
+
+
+def test_what_kconfig_notes_of_gcc_is_an_input(tools, imported):
+    recipe = KernelRecipe(Applied(imported.repo, imported.commit, imported.commit, imported.tree, ()), ())
+    before = recipe.inputs()
+    (tools / "lib/plugin/include").mkdir(parents=True)
+    upgrade(tools / "bin/gcc")
+    both = {**before, "compiler": "gcc newer"}
+    assert recipe.inputs() == both
+    (tools / "lib/plugin/include/plugin-version.h").touch()
+    forget()
+    assert recipe.inputs() != both
 
 
 def test_a_library_that_is_missing_is_named(recipes, tools):
