@@ -43,9 +43,13 @@ def search_path() -> str:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The small environment that every process gets: the same locale, terminal and date everywhere, plus `extra`."""
+    """The small environment that every process gets: the same locale, terminal, date and zone everywhere, plus `extra`.
+
+    The zone is the emulated machine's, too: Bochs takes the time that its clock is given for one in UTC and sets the
+    clock to what that is here.
+    """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    same = {"LC_ALL": "C.UTF-8", "TERM": "dumb", "SOURCE_DATE_EPOCH": str(TIME)}
+    same = {"LC_ALL": "C.UTF-8", "TERM": "dumb", "SOURCE_DATE_EPOCH": str(TIME), "TZ": "UTC0"}
     return {**kept, "PATH": search_path(), **same, **(extra or {})}
 
 

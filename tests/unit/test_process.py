@@ -46,7 +46,7 @@ def test_the_environment_of_the_user_is_not_that_of_what_we_start(monkeypatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     said = output(["env"], reporter=QUIET)
     assert "user's" not in said
-    assert {"LC_ALL=C.UTF-8", f"SOURCE_DATE_EPOCH={TIME}"} <= set(said.splitlines())
+    assert {"LC_ALL=C.UTF-8", f"SOURCE_DATE_EPOCH={TIME}", "TZ=UTC0"} <= set(said.splitlines())
 
 
 def test_run_logs_and_names_the_last_line(tmp_path):
