@@ -28,7 +28,7 @@ _REPRODUCIBLE = {
     "KBUILD_BUILD_USER": "dvhbuild",
     "KBUILD_BUILD_HOST": "dvhbuild",
 }
-_WITHOUT = ("RUSTC=", "BINDGEN=", "PAHOLE=")
+_WITHOUT = ("RUSTC=false", "BINDGEN=false", "PAHOLE=false")
 """Tools that the host may have or not, which this kernel has no use for: Kconfig notes the version of each it finds."""
 
 _SHARED = {"CCACHE_IGNOREOPTIONS": "-fmacro-prefix-map=*"}
