@@ -14,14 +14,14 @@ pytestmark = pytest.mark.nested
 COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 
 ELSEWHERE = {
-    r"python3 noxfile\.py( -s test-\w+)?( -- .*)?": "sessions; what they are given is run here by dvhbuild itself",
+    r"python3 noxfile\.py( -s test-\w+)?( -- .*)?": "sessions, which hand what they are given on to dvhbuild",
     r"dvhbuild boot .*": "test_boot.py has the terminal for it",
     r"dvhbuild clean": "tests/unit/test_cleaning.py; the cache is ours, too",
     r".*dvhbuild iterate .*": "test_guides.py",
     r"dvhbuild (doctor --install|series check)": "parts of sessions",
     r"dvhbuild verify ipi --fresh": "boots each configuration",
     r"dvhbuild series bisectable": "builds Linux as of each patch",
-    r"dvhbuild verify( workloads)? --stack (vp|vp-nopi)": "takes minutes",
+    r"dvhbuild verify( workloads| device)? --stack (vp|vp-nopi)( --ops 10000)?": "takes minutes",
     r"dvhbuild test-kvm .*": "the session test-kvm runs all of them",
     r".*dvhbuild test-qemu.*": "builds QEMU with all of its devices",
     r"DVHBUILD_LINUX=~/linux dvhbuild verify": "test_guides.py, with another name of the tree",

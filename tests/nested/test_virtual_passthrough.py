@@ -181,8 +181,14 @@ def test_l0s_kvm_waits_only_for_what_a_move_changes(nest):
 def test_devices_that_interrupt_lose_nothing(builder, tmp_path, name, config):
     stack = load_stack(name).configured(config)
     with bring_up(builder, stack, 1, tmp_path) as nest, probe.start(nest, 2) as session:
-        for operation, count in (("device-interrupt", 10_000), ("disk-interrupt", 1000)):
+        entries = f"cat /sys/kernel/debug/kvm/{nest.pid(1)}-*/nested_run"
+        for operation, count in (("doorbell", PACKETS), ("device-interrupt", PACKETS), ("disk-interrupt", 1000)):
+            before = int(nest.levels[0].agent.check(entries))
             assert session.run(operation, count).lost == 0
+            by_l1 = int(nest.levels[0].agent.check(entries)) - before
+            LOG.info("%d times %s: L1 entered L2 %d times", count, operation, by_l1)
+            direct = config == "on" and (name == "vp" or operation == "doorbell")
+            assert (by_l1 < count // TICKS) == direct
 
 
 @pytest.mark.parametrize(
