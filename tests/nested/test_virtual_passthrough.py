@@ -45,6 +45,9 @@ MOVE_AS_IT_COMES = f"""
 PACKETS, TICKS = 10_000, 20
 """Echoes, and at least so many to an entry of L1: it has ticks, one in a hundred echoes; without DVH, 4.7 an echo."""
 
+FEW = 500
+"""Entries of L1 in a run of the probe's, for its beginning, its end and ticks of L1's: 90 to 150."""
+
 BESIDES_VCPUS = """
     for task in /proc/{qemu}/task/*; do
         read name < $task/comm
@@ -188,7 +191,7 @@ def test_devices_that_interrupt_lose_nothing(builder, tmp_path, name, config):
             by_l1 = int(nest.levels[0].agent.check(entries)) - before
             LOG.info("%d times %s: L1 entered L2 %d times", count, operation, by_l1)
             direct = config == "on" and (name == "vp" or operation == "doorbell")
-            assert (by_l1 < count // TICKS) == direct
+            assert (by_l1 < FEW) == direct
 
 
 @pytest.mark.parametrize(
