@@ -20,8 +20,10 @@ DATA = ("bzImage", "initrd.cpio", "firmware/pvh.bin", "iperf/libc.so.6", "worklo
 @contextmanager
 def user(umask):
     before = os.umask(umask)
-    yield
-    os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def result(directory):
