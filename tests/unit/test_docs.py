@@ -5,6 +5,7 @@ import ast
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -166,6 +167,15 @@ def test_the_commands_of_a_page_are_understood(page):
             check(program, words, inline)
         except Exception as error:
             raise AssertionError(f"{page}: {program} {shlex.join(words)}: {error!r}") from error
+
+
+def test_the_patches_that_guides_apply_here_do():
+    """Those to a Linux tree are seen when the guides are followed (tests/nested/test_guides.py)."""
+    texts = [text for page in PAGES for text, _ in snippets(MarkdownIt("commonmark").parse(page.read_text()))]
+    patches = [match for text in texts for match in re.findall(r"^git apply (\S+)$", text, re.MULTILINE)]
+    assert patches
+    for patch in patches:
+        subprocess.run(["git", "apply", "--check", patch], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("program", ["dvhbuild", "noxfile.py"])
