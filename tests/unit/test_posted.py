@@ -23,7 +23,7 @@ MOVABLE = tuple(map(str, (25, *range(28, 35))))
 
 TOOLS = {
     "dvhload": "exec /bin/sleep 0.2",
-    "sleep": "exec /bin/sleep 0.05",
+    "sleep": "exec /bin/sleep 0.005",
     "taskset": 'for word; do case $word in if=*) exec cat "${word#if=}" ;; esac; done',
     "nsenter": 'shift 3; exec "$@"',
     "dmesg": "cat $ROOT/dmesg",
@@ -59,9 +59,9 @@ def tool(guest, name, body):
     path.chmod(0o755)
 
 
-def run(guest, seconds=600):
+def run(guest, seconds=600, *words):
     environ = {"PATH": f"{guest / 'bin'}{os.pathsep}{os.environ['PATH']}", "ROOT": str(guest)}
-    argv = ["sh", posted.SCRIPT, "100", str(seconds)]
+    argv = ["sh", posted.SCRIPT, "100", str(seconds), *words]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert not done.stderr
     return judge(done.returncode, done.stdout)
@@ -99,6 +99,17 @@ def test_what_a_guest_should_not_say_is_a_failure(guest, path, old, new, what):
     verdict = run(guest)
     assert verdict.kind is Kind.FAILED
     assert verdict.why.endswith(f"not ok, the first: {what}")
+
+
+def test_a_device_that_nothing_loads_need_not_interrupt(guest):
+    change(guest / "proc/interrupts", "5724       7575", "0          0")
+    assert run(guest).why == "1 of 18 not ok, the first: 14 each interrupt came to its CPUs"
+    assert run(guest, 600, "vda sda", "0000:00:1f.2") == Verdict(Kind.OK)
+
+
+def test_other_disks_can_be_named(guest):
+    (guest / "dev/vda").rename(guest / "dev/vdb")
+    assert run(guest, 600, "vdb sda") == Verdict(Kind.OK)
 
 
 def test_an_operation_that_fails_is_named(guest):
