@@ -3,17 +3,17 @@
 
 import json
 import logging
+from contextlib import contextmanager
 
+import disks
 import pytest
 
 from dvhbuild import probe
 from dvhbuild.build import Builder
 from dvhbuild.errors import GuestError
 from dvhbuild.experiments import device, traffic
-from dvhbuild.image import FilesRecipe
 from dvhbuild.lab import bring_up
 from dvhbuild.load import Load
-from dvhbuild.recipes import IperfRecipe
 from dvhbuild.stack import Change, load_stack
 
 pytestmark = pytest.mark.nested
@@ -202,19 +202,47 @@ def test_devices_that_interrupt_lose_nothing(builder, tmp_path, name, config):
             assert (run_and_count(nest, session, operation, count) < FEW) == direct
 
 
+def has_parameter(nest, name):
+    """Which levels' kvm_intel has a parameter `name`."""
+    return [f"{name}\n" in level.agent.check("ls /sys/module/kvm_intel/parameters") for level in nest.levels]
+
+
 def test_l1_may_be_an_unmodified_linux(builder, vp, tmp_path):
     """The guests have another kernel than L0. (What L1 needs our patches for, timers and idle, is not used.)"""
-    made, iperf = builder.artifacts, builder.store.obtain(IperfRecipe())
-    unpatched = Builder(builder.settings, patched=False).entry("linux")
-    disk = builder.store.obtain(FilesRecipe(unpatched, made.initrd, made.qemu, made.guest, iperf))
+    disk = disks.with_kernel(builder, Builder(builder.settings, patched=False).entry("linux"))
     stack = vp.configured("on")
     l0, l1, l2 = stack.levels
     stack = stack.model_copy(update={"levels": (l0, l1.model_copy(update={"parameters": {}}), l2)})
     with bring_up(builder, stack, 1, tmp_path, fresh=True, disk=disk) as nest, probe.start(nest, 2) as session:
-        parameters = [level.agent.check("ls /sys/module/kvm_intel/parameters") for level in nest.levels]
-        assert ["halt_in_guest" in text for text in parameters] == [True, False]
+        assert has_parameter(nest, "halt_in_guest") == [True, False]
         for operation in ("ipi", "doorbell", "device-interrupt"):
             assert run_and_count(nest, session, operation, PACKETS) < FEW
+
+
+@contextmanager
+def l0_unmodified(builder, stack, level, directory):
+    """An unmodified Linux as L0, with our QEMU: an irqfd, of vhost or of a disk's thread, wakes QEMU, which posts."""
+    disk = disks.with_kernel(builder, builder.entry("linux"))
+    stack = stack.configured("on").model_copy(update={"patched": False})
+    with bring_up(builder, stack, level, directory, fresh=True, disk=disk) as nest:
+        assert has_parameter(nest, "halt_in_guest") == [False, *[True] * level]
+        yield nest
+
+
+def test_without_l0s_kernel_qemu_posts(builder, vp, tmp_path):
+    with l0_unmodified(builder, vp, 1, tmp_path) as nest, probe.start(nest, 2) as session:
+        for operation, count in (("doorbell", PACKETS), ("device-interrupt", PACKETS), ("disk-interrupt", 1000)):
+            assert run_and_count(nest, session, operation, count) < FEW
+
+
+def test_without_l0s_kernel_traffic_is_whole(builder, vp, tmp_path):
+    with l0_unmodified(builder, vp, 2, tmp_path) as nest:
+        l2 = Load(2, nest.levels[1].agent, nest.top.agent)
+        for operation in traffic.EXPERIMENT.operations:
+            outcome = l2.run(operation.name, 1000, *operation.options)
+            LOG.info("%s: %d instructions at most", operation.name, outcome.max)
+            assert (outcome.ops, outcome.lost) == (1000, 0)
+            assert outcome.max < STALL
 
 
 @pytest.mark.parametrize(
