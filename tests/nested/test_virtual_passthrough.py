@@ -3,13 +3,11 @@
 
 import json
 import logging
-from contextlib import contextmanager
 
-import disks
 import pytest
+from counting import FEW, MANY, STALL, run_and_count
 
 from dvhbuild import probe
-from dvhbuild.build import Builder
 from dvhbuild.errors import GuestError
 from dvhbuild.experiments import device, traffic
 from dvhbuild.lab import bring_up
@@ -45,11 +43,8 @@ MOVE_AS_IT_COMES = f"""
     done
     awk '/virtio3-input.0/ {{ print $2, $3 }}' /proc/interrupts"""
 
-PACKETS, TICKS = 10_000, 20
-"""Echoes, and at least so many to an entry of L1: it has ticks, one in a hundred echoes; without DVH, 4.7 an echo."""
-
-FEW = 500
-"""Entries of L1 in a run of the probe's, for its beginning, its end and ticks of L1's: 90 to 150."""
+TICKS = 20
+"""At least so many echoes to an entry of L1: it has ticks, one in a hundred echoes; without DVH, 4.7 an echo."""
 
 BESIDES_VCPUS = """
     for task in /proc/{qemu}/task/*; do
@@ -60,9 +55,6 @@ BESIDES_VCPUS = """
         esac
     done | awk '{{ sum += $1 }} END {{ print sum }}'"""
 """Milliseconds that QEMU's other threads have run, of disks and the main loop; vhost's are the kernel's."""
-
-STALL = 100_000_000
-"""Instructions: less than it takes TCP to send anew (200 ms, at 3.5 GHz), were an interrupt lost."""
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +154,7 @@ def test_packets_by_vhost_need_neither_l1_nor_l0s_qemu(nest):
     qemu = nest.pid(1)
     entries, threads = f"cat /sys/kernel/debug/kvm/{qemu}-*/nested_run", BESIDES_VCPUS.format(qemu=qemu)
     assigned = any("vfio-pci" in word for word in nest.stack.levels[2].devices)
-    count = PACKETS if assigned else PACKETS // 10
+    count = MANY if assigned else MANY // 10
     before, worked = int(l0.check(entries)), float(l0.check(threads))
     outcome = l2.run("linux-echo", count, "10.0.1.1")
     by_l1, by_qemu = int(l0.check(entries)) - before, float(l0.check(threads)) - worked
@@ -183,66 +175,13 @@ def test_l0s_kvm_waits_only_for_what_a_move_changes(nest):
     assert waits <= MOVES * GRACE_PERIODS + SPARE
 
 
-def run_and_count(nest, session, operation, count):
-    """How often L1 enters L2 meanwhile; none of the operation's interrupts may be lost."""
-    entries = f"cat /sys/kernel/debug/kvm/{nest.pid(1)}-*/nested_run"
-    before = int(nest.levels[0].agent.check(entries))
-    assert session.run(operation, count).lost == 0
-    by_l1 = int(nest.levels[0].agent.check(entries)) - before
-    LOG.info("%d times %s: L1 entered L2 %d times", count, operation, by_l1)
-    return by_l1
-
-
 @pytest.mark.parametrize(("name", "config"), [("vp", "off"), ("vp", "on"), ("vp-nopi", "on")])
 def test_devices_that_interrupt_lose_nothing(builder, tmp_path, name, config):
     stack = load_stack(name).configured(config)
     with bring_up(builder, stack, 1, tmp_path) as nest, probe.start(nest, 2) as session:
-        for operation, count in (("doorbell", PACKETS), ("device-interrupt", PACKETS), ("disk-interrupt", 1000)):
+        for operation, count in (("doorbell", MANY), ("device-interrupt", MANY), ("disk-interrupt", 1000)):
             direct = config == "on" and (name == "vp" or operation == "doorbell")
             assert (run_and_count(nest, session, operation, count) < FEW) == direct
-
-
-def has_parameter(nest, name):
-    """Which levels' kvm_intel has a parameter `name`."""
-    return [f"{name}\n" in level.agent.check("ls /sys/module/kvm_intel/parameters") for level in nest.levels]
-
-
-def test_l1_may_be_an_unmodified_linux(builder, vp, tmp_path):
-    """The guests have another kernel than L0. (What L1 needs our patches for, timers and idle, is not used.)"""
-    disk = disks.with_kernel(builder, Builder(builder.settings, patched=False).entry("linux"))
-    stack = vp.configured("on")
-    l0, l1, l2 = stack.levels
-    stack = stack.model_copy(update={"levels": (l0, l1.model_copy(update={"parameters": {}}), l2)})
-    with bring_up(builder, stack, 1, tmp_path, fresh=True, disk=disk) as nest, probe.start(nest, 2) as session:
-        assert has_parameter(nest, "halt_in_guest") == [True, False]
-        for operation in ("ipi", "doorbell", "device-interrupt"):
-            assert run_and_count(nest, session, operation, PACKETS) < FEW
-
-
-@contextmanager
-def l0_unmodified(builder, stack, level, directory):
-    """An unmodified Linux as L0, with our QEMU: an irqfd, of vhost or of a disk's thread, wakes QEMU, which posts."""
-    disk = disks.with_kernel(builder, builder.entry("linux"))
-    stack = stack.configured("on").model_copy(update={"patched": False})
-    with bring_up(builder, stack, level, directory, fresh=True, disk=disk) as nest:
-        assert has_parameter(nest, "halt_in_guest") == [False, *[True] * level]
-        yield nest
-
-
-def test_without_l0s_kernel_qemu_posts(builder, vp, tmp_path):
-    with l0_unmodified(builder, vp, 1, tmp_path) as nest, probe.start(nest, 2) as session:
-        for operation, count in (("doorbell", PACKETS), ("device-interrupt", PACKETS), ("disk-interrupt", 1000)):
-            assert run_and_count(nest, session, operation, count) < FEW
-
-
-def test_without_l0s_kernel_traffic_is_whole(builder, vp, tmp_path):
-    with l0_unmodified(builder, vp, 2, tmp_path) as nest:
-        l2 = Load(2, nest.levels[1].agent, nest.top.agent)
-        for operation in traffic.EXPERIMENT.operations:
-            outcome = l2.run(operation.name, 1000, *operation.options)
-            LOG.info("%s: %d instructions at most", operation.name, outcome.max)
-            assert (outcome.ops, outcome.lost) == (1000, 0)
-            assert outcome.max < STALL
 
 
 @pytest.mark.parametrize(
