@@ -14,7 +14,7 @@ from dvhbuild.stack import load_stack
 
 pytestmark = pytest.mark.nested
 
-PINGS = 400
+PINGS = 150
 """So many that L1 is saved and restored meanwhile."""
 SOME = 20
 """Pings on either side of the pause, at least."""
