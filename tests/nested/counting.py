@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What L2 does is done without L1, and without losing anything."""
+"""How much L1, or L0's kernel, has to do with what a guest does."""
 
 import logging
+from contextlib import contextmanager
 
 LOG = logging.getLogger(__name__)
 """The figures: pytest --log-cli-level=info."""
@@ -23,3 +24,12 @@ def run_and_count(nest, session, operation, count):
     by_l1 = int(nest.levels[0].agent.check(entries)) - before
     LOG.info("%d times %s: L1 entered L2 %d times", count, operation, by_l1)
     return by_l1
+
+
+@contextmanager
+def traced(l0, event, wanted):
+    """What L0 traces of `event` in the body, if `wanted` is in it: lines, which are there when the body has ended."""
+    lines = []
+    l0.check(f"cd /sys/kernel/tracing && echo {event} > set_event && echo > trace && echo 1 > tracing_on")
+    yield lines
+    lines += l0.check(f"cd /sys/kernel/tracing && echo > set_event && {{ grep {wanted} trace || true; }}").splitlines()

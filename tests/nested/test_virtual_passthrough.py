@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from counting import FEW, MANY, STALL, run_and_count
+from counting import FEW, MANY, STALL, run_and_count, traced
 
 from dvhbuild import probe
 from dvhbuild.errors import GuestError
@@ -168,11 +168,9 @@ def test_l0s_kvm_waits_only_for_what_a_move_changes(nest):
     """L1 masks the interrupt, and writes its entry several times. For what is news KVM waits for a grace period:
     until L0's next tick, if L2 keeps the other CPU busy.
     """
-    l0, tracing = nest.levels[0].agent, "cd /sys/kernel/tracing"
-    l0.check(f"{tracing}; echo workqueue:workqueue_execute_start > set_event; echo > trace; echo 1 > tracing_on")
-    assert all(int(count) > 1 for count in nest.top.agent.check(MOVE_AS_IT_COMES).split())
-    waits = int(l0.check(f"{tracing}; echo > set_event; grep -c process_srcu trace || true"))
-    assert waits <= MOVES * GRACE_PERIODS + SPARE
+    with traced(nest.levels[0].agent, "workqueue:workqueue_execute_start", "process_srcu") as waits:
+        assert all(int(count) > 1 for count in nest.top.agent.check(MOVE_AS_IT_COMES).split())
+    assert len(waits) <= MOVES * GRACE_PERIODS + SPARE
 
 
 @pytest.mark.parametrize(("name", "config"), [("vp", "off"), ("vp", "on"), ("vp-nopi", "on")])
